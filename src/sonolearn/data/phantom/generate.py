@@ -1,0 +1,191 @@
+"""Write a whole phantom data set: scans, stills, labels and ground truth, rendered by a pool of processes.
+
+    OUT/phantom.json               format and config
+    OUT/scans/PH0001_1.dcm, .mp4   scans of unlabelled patients
+    OUT/stills/PH0002_01.png       stills of labelled patients
+    OUT/labels.csv                 image, plane, patient, machine of the stills
+    OUT/truth/frames.csv           one row for every frame of every scan and still
+    OUT/truth/masks/PH0001_1.npz   sector, text, callipers, colour, second_view: bool (height, width) of the screen
+
+A patient is complete once `truth/patients/<id>.csv` is there; these rows become the two tables at the end. A second
+run with the same config renders only the patients that are missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image as Pillow
+
+from sonolearn.config import PhantomConfig
+from sonolearn.console import Interrupted, UserError, progress
+from sonolearn.data.phantom.dicom import KINDS, write_dicom
+from sonolearn.data.phantom.patient import Patient
+from sonolearn.data.phantom.recording import Recording, record_scan, record_still
+from sonolearn.data.phantom.tissue import Fetus
+from sonolearn.data.phantom.video import write_mp4
+
+FORMAT = 1
+
+
+def generate(out: Path, config: PhantomConfig) -> Path:
+    """Write the phantom data set of `config` into the folder `out` and return `out`.
+
+    The files depend on the config only, not on the number of workers; a patient's files do not depend on how many
+    patients there are. An interrupted run is continued by the same call.
+
+    Raises:
+        UserError: `out` holds a phantom of another config, or cannot be written.
+        Interrupted: the user pressed Ctrl-C; complete patients are kept.
+    """
+    try:
+        _claim(out, config)
+        missing = [index for index in range(config.patients) if not _record_of(out, index).exists()]
+        _render_all(out, config, missing)
+        _write_tables(out, config)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror or error}): free space or give another folder") from None
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; complete patients are kept in {out}: run the same command to continue") from None
+    return out
+
+
+def is_labelled(index: int, config: PhantomConfig) -> bool:
+    """Whether patient `index` gives labelled stills; it does not depend on how many patients there are."""
+    return _labelled_before(index + 1, config) > _labelled_before(index, config)
+
+
+def write_patient(out: Path, config: PhantomConfig, index: int) -> None:
+    """Render patient `index` and write all the files of that patient, the table of its frames last."""
+    cv2.setNumThreads(1)
+    fetus = Fetus(Patient.draw(config.seed, index))
+    name = fetus.patient.name
+    rows: list[dict[str, object]] = []
+    if is_labelled(index, config):
+        digits = len(str(config.stills))
+        for number in range(1, config.stills + 1):
+            file = Path("stills", f"{name}_{number:0{digits}d}.png")
+            rows += _keep(out, file, record_still(fetus, number, config), _write_png)
+    else:
+        turn = index - _labelled_before(index, config)
+        for number in range(1, config.scans + 1):
+            rows += _write_scan(out, fetus, number, config, turn + number - 1)
+    _write_csv(_record_of(out, index), rows)
+
+
+def _write_scan(out: Path, fetus: Fetus, number: int, config: PhantomConfig, turn: int) -> list[dict[str, object]]:
+    patient = fetus.patient
+    recording = record_scan(fetus, number, config)
+    if turn % 2:
+        file = Path("scans", f"{patient.name}_{number}.mp4")
+        return _keep(out, file, recording, lambda path, what: write_mp4(path, what.frames, patient.frame_rate))
+    # Grey files would lose the colours of the flow.
+    kinds = [kind for kind in KINDS if not recording.masks["colour"].any() or "MONOCHROME" not in kind]
+    kind = kinds[(turn // 2) % len(kinds)]
+    file = Path("scans", f"{patient.name}_{number}.dcm")
+    return _keep(
+        out, file, recording, lambda path, what: write_dicom(path, what.frames, patient, what.layout, number, kind)
+    )
+
+
+def _keep(
+    out: Path, file: Path, recording: Recording, write: Callable[[Path, Recording], None]
+) -> list[dict[str, object]]:
+    _atomic(out / file, lambda path: write(path, recording))
+    _atomic(out / "truth" / "masks" / f"{file.stem}.npz", lambda path: _write_masks(path, recording))
+    return [{"file": file.as_posix(), **row} for row in recording.rows]
+
+
+def _render_all(out: Path, config: PhantomConfig, missing: list[int]) -> None:
+    workers = min(config.workers or os.cpu_count() or 1, max(1, len(missing)))
+    with progress("phantom patients", len(missing)) as bar:
+        for _ in _run(out, config, missing, workers):
+            bar.advance()
+
+
+def _run(out: Path, config: PhantomConfig, missing: list[int], workers: int) -> Iterator[None]:
+    if workers == 1:
+        for index in missing:
+            yield write_patient(out, config, index)
+        return
+    # Spawned, not forked: a fork of a process with threads (torch, BLAS) can hang.
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        for done in as_completed([pool.submit(write_patient, out, config, index) for index in missing]):
+            yield done.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _claim(out: Path, config: PhantomConfig) -> None:
+    for folder in ("scans", "stills", "truth/masks", "truth/patients"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    options = dataclasses.asdict(config)
+    del options["workers"]
+    wanted = {"format": FORMAT, "config": options}
+    card = out / "phantom.json"
+    if card.exists():
+        if json.loads(card.read_text("utf-8")) != wanted:
+            raise UserError(f"{out} holds a phantom of another config (see {card.name}): give an empty or new folder")
+        return
+    _atomic(card, lambda path: path.write_text(json.dumps(wanted, indent=2) + "\n", "utf-8"))
+
+
+def _write_tables(out: Path, config: PhantomConfig) -> None:
+    frames: list[dict[str, str]] = []
+    for index in range(config.patients):
+        with _record_of(out, index).open(newline="", encoding="utf-8") as file:
+            frames += csv.DictReader(file)
+    labels = [
+        {"image": row["file"], "plane": row["plane"], "patient": row["patient"], "machine": row["machine"]}
+        for row in frames
+        if row["file"].startswith("stills/")
+    ]
+    _write_csv(out / "truth" / "frames.csv", frames)
+    _write_csv(out / "labels.csv", labels, ("image", "plane", "patient", "machine"))
+
+
+def _labelled_before(index: int, config: PhantomConfig) -> int:
+    return int(index * config.labelled + 1e-9)
+
+
+def _record_of(out: Path, index: int) -> Path:
+    return out / "truth" / "patients" / f"PH{index + 1:04d}.csv"
+
+
+def _write_csv(path: Path, rows: list[dict[str, object]] | list[dict[str, str]], columns: tuple[str, ...] = ()) -> None:
+    def write(target: Path) -> None:
+        with target.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, columns or list(rows[0] if rows else ("file",)), lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
+
+    _atomic(path, write)
+
+
+def _write_png(path: Path, recording: Recording) -> None:
+    Pillow.fromarray(recording.frames[0]).save(path, "PNG")
+
+
+def _write_masks(path: Path, recording: Recording) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, **recording.masks)
+
+
+def _atomic(path: Path, write: Callable[[Path], object]) -> None:
+    # A file is either whole under its name or not there; a leftover .part is overwritten by the next run.
+    part = path.with_name(path.name + ".part")
+    try:
+        write(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
