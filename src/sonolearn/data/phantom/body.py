@@ -72,7 +72,7 @@ def ribs(body: Body, points: Array) -> Array:
     level = (z + 0.28 * y) * (1 / _RIB_STEP)
     along = (level - np.round(level)) * _RIB_STEP
     narrow = np.interp(z, np.array(_HEIGHTS), np.array(_WIDTHS)).astype(np.float32)
-    distance = np.hypot(around - 0.90 * narrow, along) - 0.035
+    distance = np.hypot(around - 0.90 * narrow, along) - 0.04
     outside = np.maximum(np.abs(z - 0.02) - 0.88, y - 0.78)
     ring: Array = np.maximum(distance, outside) * unit
     return ring
@@ -85,10 +85,10 @@ def spine(body: Body, points: Array) -> tuple[Array, Array]:
     y = y + 0.74 * body.depth * 0.94
     step = 0.17
     along = np.abs((z / step - np.round(z / step)) * step)
-    centre = np.hypot(x, y) - 0.085
+    centre = np.hypot(x, y) - 0.095
     arches = np.hypot(np.abs(x) - 0.115, y + 0.145) - 0.05
     canal = np.hypot(x, y + 0.135) - 0.055
-    bones = np.maximum(np.minimum(centre, arches), along - 0.06)
+    bones = np.maximum(np.minimum(centre, arches), along - 0.068)
     height = np.abs(z + 0.6) - 2.1
     return np.maximum(bones, height) * unit, np.maximum(canal, height) * unit
 

@@ -18,18 +18,18 @@ from sonolearn.data.phantom.solids import Array, Capsule, ellipsoid, tube
 # Landmarks in thorax radii: x to the fetus's left, y to the front, z to the head; 0 is the middle of the chest at the
 # level of the four chambers. The last number is how far the landmark turns with the cardiac axis.
 _LANDMARKS: dict[str, tuple[float, float, float, float]] = {
-    "aortic_valve": (0.03, 0.03, 0.20, 1.0),
-    "ascending": (-0.07, 0.09, 0.42, 0.5),
-    "ascending_top": (-0.075, 0.06, 0.60, 0.2),
-    "arch": (0.0, -0.18, 0.665, 0.0),
-    "arch_end": (0.10, -0.44, 0.60, 0.0),
+    "aortic_valve": (0.01, 0.03, 0.19, 1.0),
+    "ascending": (-0.15, 0.09, 0.29, 0.6),
+    "ascending_top": (-0.11, 0.06, 0.59, 0.1),
+    "arch": (-0.01, -0.18, 0.645, 0.0),
+    "arch_end": (0.10, -0.44, 0.575, 0.0),
     "descending": (0.12, -0.53, 0.40, 0.0),
-    "infundibulum": (0.09, 0.36, 0.08, 1.0),
-    "pulmonary_valve": (0.14, 0.37, 0.34, 0.6),
-    "trunk": (0.17, 0.17, 0.47, 0.2),
-    "duct": (0.165, -0.15, 0.555, 0.0),
-    "duct_end": (0.125, -0.46, 0.52, 0.0),
-    "cava": (-0.25, -0.05, 0.55, 0.0),
+    "infundibulum": (0.07, 0.40, 0.16, 1.0),
+    "pulmonary_valve": (0.14, 0.33, 0.31, 0.6),
+    "trunk": (0.17, 0.13, 0.42, 0.2),
+    "duct": (0.165, -0.15, 0.52, 0.0),
+    "duct_end": (0.125, -0.46, 0.505, 0.0),
+    "cava": (-0.32, -0.08, 0.55, 0.0),
 }
 
 
@@ -108,7 +108,7 @@ def chambers(heart: Heart, local: Array, phase: float) -> list[Array]:
     thin, fill = 1 - 0.24 * systole, 1 + 0.10 * systole
     ratio = heart.right_left_ratio
     septum = 0.036 * heart.wall * (1 + 0.25 * systole)
-    left = ellipsoid(local, (0.27, 0.19, 0.01), (0.40 * (1 - 0.1 * systole), 0.185 * thin, 0.20 * thin))
+    left = ellipsoid(local, (0.27, 0.19, 0.01), (0.40 * (1 - 0.1 * systole), 0.185 * thin, 0.22 * thin))
     right = ellipsoid(local, (0.23, -0.205, 0.02), (0.36 * (1 - 0.1 * systole), 0.20 * thin * ratio, 0.20 * thin))
     left_atrium = ellipsoid(local, (-0.18, 0.165, 0.03), (0.20 * fill, 0.19 * fill, 0.19))
     right_atrium = ellipsoid(local, (-0.16, -0.185, 0.02), (0.22 * fill, 0.205 * fill * ratio, 0.20))
@@ -184,18 +184,18 @@ def _vessels(
         return place
 
     m = marks
-    aorta = [heart(0.22, 0.16, 0.06), m["aortic_valve"], m["ascending"], m["ascending_top"]]
+    aorta = [heart(0.25, 0.16, 0.07), m["aortic_valve"], m["ascending"], m["ascending_top"]]
     arch = [m["ascending_top"], m["arch"], m["arch_end"], m["descending"], body(0.13, -0.56, -0.6), body(0.05, -0.5, -3)]
     outflow = [heart(0.30, -0.22, 0.06), m["infundibulum"], m["pulmonary_valve"]]
     trunk = [m["pulmonary_valve"], m["trunk"], m["duct"], m["duct_end"], m["descending"]]
     cava_top, cava_root = m["cava"] + body(-0.02, -0.02, 0.7), heart(-0.2, -0.26, 0.1)
     branch = (m["trunk"] + m["duct"]) * np.float32(0.5)
     return (
-        *tube(aorta, [wide * r for r in (0.10, 0.078, 0.082, 0.078)], 1.0),
-        *tube(arch, [wide * r for r in (0.078, 0.070, 0.066, 0.075, 0.072, 0.06)], 0.9),
-        *tube(outflow, [wide * r for r in (0.14, 0.12, 0.092)], 0.7),
-        *tube(trunk, [wide * r for r in (0.092, 0.096, 0.076, 0.066, 0.07)], 0.9),
-        *tube([cava_top, m["cava"], cava_root], [wide * r for r in (0.055, 0.06, 0.07)], 0.4),
+        *tube(aorta, [wide * r for r in (0.115, 0.092, 0.098, 0.092)], 1.0),
+        *tube(arch, [wide * r for r in (0.092, 0.082, 0.075, 0.08, 0.078, 0.065)], 0.9),
+        *tube(outflow, [wide * r for r in (0.15, 0.17, 0.105)], 0.7),
+        *tube(trunk, [wide * r for r in (0.105, 0.112, 0.088, 0.075, 0.078)], 0.9),
+        *tube([cava_top, m["cava"], cava_root], [wide * r for r in (0.06, 0.07, 0.08)], 0.4),
         *tube([body(-0.22, -0.2, -1.1), heart(-0.24, -0.24, -0.12)], [wide * 0.06, wide * 0.075], 0.4),
         *tube([branch, body(-0.3, -0.22, 0.46)], [wide * 0.055, wide * 0.04], 0.4),
         *tube([branch, body(0.42, -0.3, 0.46)], [wide * 0.05, wide * 0.035], 0.4),

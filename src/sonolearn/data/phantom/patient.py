@@ -55,6 +55,8 @@ class Patient:
     """Depth of the thorax's axis."""
     maternal_wall: float
     fluid_gap: float
+    womb_shift: tuple[float, float]
+    """How far the womb's middle lies from the fetus's, across and along its front, in thorax radii."""
     placenta_direction: Array
     """Unit vector (3,) towards the placenta."""
     placenta_distance: float
@@ -70,6 +72,8 @@ class Patient:
     blur_axial: float
     blur_lateral: float
     grey_gamma: float
+    compounding: float
+    """How much the machine averages looks from several angles, which smooths the speckle: 0 to 1."""
     contact: tuple[float, float, float]
     """Lost contact of the probe: centre (-1 to 1 across the picture), width, loss in dB."""
     frame_rate: int
@@ -90,7 +94,7 @@ class Patient:
         radius = (21 + 1.2 * (age - 18)) * normal(1, 0.05)
         turned = rng.random() < 0.25
         angle = np.deg2rad(between(95, 150) if turned else between(0, 46)) * (1 if rng.random() < 0.5 else -1)
-        depth = 2 * radius / between(0.86, 1.3)
+        depth = 2 * radius / between(0.88, 1.3)
         maternal_wall = between(0.05, 0.14) * depth
         gap = between(0.0, 0.28) * radius
         towards = rng.normal(size=3) * (1, 1, 0.3)
@@ -101,20 +105,21 @@ class Patient:
             thorax_radius=radius,
             thorax_depth=between(0.86, 0.98),
             cardiac_axis=np.deg2rad(normal(45, 6)).item(),
-            heart_scale=normal(1, 0.06),
-            vessel_scale=normal(1, 0.09),
+            heart_scale=normal(1.04, 0.06),
+            vessel_scale=normal(1.1, 0.09),
             right_left_ratio=normal(1.03, 0.07),
             wall=between(0.8, 1.35),
             jitter=rng.normal(0, 0.014, (12, 3)).astype(np.float32),
             heart_rate=between(120, 160),
             beam_angle=float(angle),
             flipped=bool(rng.random() < 0.5),
-            probe_radius=between(24, 52),
+            probe_radius=between(18, 42),
             field_of_view=np.deg2rad(between(52, 78)).item(),
             depth=depth,
             standoff=min(maternal_wall * 0.7 + radius * 0.95 + gap, 0.62 * depth),
             maternal_wall=maternal_wall,
             fluid_gap=gap,
+            womb_shift=(between(-0.2, 0.2), between(-0.2, 0.2)),
             placenta_direction=(towards / np.linalg.norm(towards)).astype(np.float32),
             placenta_distance=between(1.08, 1.6),
             arms=(bool(rng.random() < 0.4), bool(rng.random() < 0.4)),
@@ -127,6 +132,7 @@ class Patient:
             blur_axial=between(0.15, 0.27),
             blur_lateral=between(0.34, 0.66),
             grey_gamma=between(0.85, 1.2),
+            compounding=between(0.15, 1),
             contact=(between(-1.1, 1.1), between(0.08, 0.3), max(0.0, between(-30, 26))),
             frame_rate=int(rng.integers(25, 41)),
             machine=int(rng.integers(len(MACHINES))),

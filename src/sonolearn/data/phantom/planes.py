@@ -69,13 +69,13 @@ def pose(patient: Patient, cut: Slice, pan: tuple[float, float] = (0.0, 0.0), ti
 def standard_planes(heart: Heart) -> dict[str, Slice]:
     """The standard planes of a heart: 4CH, LVOT, RVOT, and 3VV and 3VT, which share one class."""
     m, unit = heart.marks, heart.unit
-    out = heart.marks["ascending"] - heart.at(0.62, 0.19, 0.0)
-    trunk = m["duct_end"] - m["pulmonary_valve"]
+    out = m["ascending"] - heart.at(0.5, 0.19, 0.03)
+    trunk = m["duct"] - m["pulmonary_valve"]
     across = np.array([1, 0, 0], np.float32)
     vessels = (m["trunk"] + m["duct"]) * np.float32(0.5)
     level = np.array([-0.02, 0.03, 1.0], np.float32)
-    lift = np.array([0, 0, 0.075 * unit], np.float32)
-    middle = np.array([0.0, 0.0, vessels[2] + 0.03 * unit], np.float32)
+    lift = np.array([0, 0, 0.085 * unit], np.float32)
+    middle = np.array([0.0, 0.0, vessels[2] + 0.04 * unit], np.float32)
     return {
         "4CH": Slice(heart.at(0.1, 0.0, 0.0), heart.axes[2]),
         "LVOT": Slice(m["aortic_valve"], _normal(out, heart.axes[1])),

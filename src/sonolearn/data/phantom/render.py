@@ -110,12 +110,15 @@ def echo_power(fetus: Fetus, probe: Probe, points: Array, tissue: Tissue) -> Arr
 
 
 def compress(patient: Patient, power: Array, noise: int) -> Array:
-    """Grey levels (depths, beams) float32 in 0 to 255: receiver noise, logarithm, gain, dynamic range, grey curve."""
+    """Grey levels (depths, beams) float32 in 0 to 255: receiver noise, compounding, logarithm, gain, dynamic range, grey curve."""
     depths, beams = power.shape
     rows = np.linspace(0, 1, depths, dtype=np.float32)[:, None]
     floor = np.float32(_NOISE_FLOOR**2) * np.exp(rows * np.float32(3.0))
     static = np.random.default_rng((patient.seed, patient.index, 7, noise)).integers(0, 1 << 16)
     power = power + floor * _exponential(depths, beams, int(static))
+    if patient.compounding > 0:
+        spread = (1.7 * patient.compounding * beams / 200, 1.1 * patient.compounding * depths / 300)
+        power = cv2.GaussianBlur(power, (0, 0), max(0.3, spread[0]), sigmaY=max(0.3, spread[1]))
     decibel = np.log10(power + np.float32(1e-9)) * np.float32(10)
     top = np.float32(17.0 - patient.gain)
     level = np.clip((decibel - top) * np.float32(1 / patient.dynamic_range) + 1, 0, 1)

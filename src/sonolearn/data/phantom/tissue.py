@@ -91,7 +91,8 @@ def _outside(fetus: Fetus, points: Array) -> tuple[Array, Array]:
     placenta = patient.placenta_distance * unit - sum(points[i] * towards[i] for i in range(3))
     _over(echo, attenuation, inside(placenta, 1.5), 0.5, 0.40)
     x, y, z = points
-    room = (1.25 + patient.fluid_gap / unit) * unit
+    room = 1.1 * unit + patient.fluid_gap
+    x, y = (value - shift * unit for value, shift in zip((x, y), patient.womb_shift, strict=True))
     womb = room - np.sqrt(x * x + y * y * 1.1 + 0.12 * (z + 0.2 * unit) ** 2)
     _over(echo, attenuation, inside(womb, 2.0), -2.0, 0.45)
     return echo, attenuation
@@ -105,7 +106,7 @@ def _paint_body(fetus: Fetus, points: Array, where: Pose, echo: Array, attenuati
     echo += 6.0 * np.exp(-((surface + 0.5) * 1.4) ** 2)
     low, high = float(points[2].min()) / unit, float(points[2].max()) / unit
     if high > -0.75 and low < 0.95:
-        _over(echo, attenuation, inside(anatomy.lungs(body, points), 1.2), 3.5, SOFT_ATTENUATION)
+        _over(echo, attenuation, inside(anatomy.lungs(body, points), 1.2), 1.5, SOFT_ATTENUATION)
     if low < -0.4:
         _paint_belly(body, points, echo, attenuation)
     if high > 1.2:
@@ -132,15 +133,17 @@ def _paint_heart(
     local = heart.local(points)
     near = [vessel for vessel in heart.vessels if vessel.clearance(where.centre, where.normal) < 2]
     distance, owner = blood(heart, points, local, phase, near)
-    _over(echo, attenuation, inside(muscle(heart, local), 1.2), -1.5, SOFT_ATTENUATION)
+    _over(echo, attenuation, inside(muscle(heart, local), 1.0), -3.5, SOFT_ATTENUATION)
     # Vessels' walls and the lining of the chambers shine.
-    echo += 6.5 * contrast * np.exp(-((distance - 0.55) * 1.7) ** 2)
+    echo += 9.0 * contrast * np.exp(-((distance - 0.5) * 1.7) ** 2)
     filled = inside(distance, 0.7)
     _over(echo, attenuation, filled, dark, 0.08)
     _over(echo, attenuation, inside(leaflets(heart, local, phase), 0.8), 3.0 * contrast, 0.2)
     if not flow:
         return None
-    return _velocity(heart, where, owner, near, phase) * (filled > 0.5)
+    # Fastest in the middle, slow along the walls.
+    profile = np.clip(-distance * np.float32(0.6), 0.15, 1) * (filled > 0.5)
+    return _velocity(heart, where, owner, near, phase) * profile
 
 
 def _velocity(heart: Heart, where: Pose, owner: Array, near: list, phase: float) -> Array:  # type: ignore[type-arg]
