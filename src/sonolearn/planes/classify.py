@@ -1,0 +1,93 @@
+"""`sonolearn classify`: a plane classifier from few labels, measured over label fractions and seeds.
+
+For every fraction and seed a subset of the training part is drawn, a classifier is fitted on it and the validation
+part chooses its epoch; only then is the test part looked at, once. Each such unit is written when it is finished, and
+the same command goes on with those that are missing.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from sonolearn.config import ClassifyConfig
+from sonolearn.console import Interrupted, ProgressBar, UserError, progress
+from sonolearn.data.splits import label_fraction
+from sonolearn.data.store import PARTS, Store
+from sonolearn.planes.images import check_labels, describe_store
+from sonolearn.planes.initialisation import Initialisation
+from sonolearn.planes.material import Material
+from sonolearn.planes.overlap import check_overlap
+from sonolearn.planes.tables import print_summary, write_tables
+from sonolearn.planes.units import Unit, measure, write_unit
+from sonolearn.runs import claim, write_json
+from sonolearn.ssl.devices import make_fabric
+
+DATA_FILE = "data.json"
+
+
+def classify(store: Path, out: Path, config: ClassifyConfig) -> pd.DataFrame:
+    """Train and test a plane classifier for every label fraction and seed; the run folder `out` gets the tables.
+
+    Args:
+        store: a labelled store.
+        out: run folder; results.csv, per_class.csv, predictions.csv, confusion.csv, subsets.json, summary.csv,
+            overlap.json and data.json are written there, and units/ with what each fraction and seed gave.
+        config: initialisation, mode, fractions, seeds and settings.
+
+    Returns:
+        results.csv: a row a fraction and seed.
+
+    Raises:
+        UserError: no labels, no such initialisation, another run in `out`, a loss that is not finite, ...
+        Interrupted: Ctrl-C; finished units are kept.
+    """
+    source = Store(store)
+    labels = check_labels(source, PARTS)
+    initialisation = Initialisation(config)
+    claim(out, "classify", initialisation.settings, {"store": source.fingerprint, **initialisation.hashes})
+    write_json(out / DATA_FILE, {"store": describe_store(source, labels), "initialisation": initialisation.describe()})
+    check_overlap(source, labels, initialisation, out)
+    units = [Unit(fraction, seed) for seed in range(config.seeds) for fraction in dict.fromkeys(config.fractions)]
+    missing = [unit for unit in units if not unit.file(out).exists()]
+    if missing:
+        _run_units(missing, len(units), source, labels, initialisation, out)
+    results = write_tables(out, units, source.planes)
+    print_summary(out, f"{initialisation.name}, {config.mode}")
+    return results
+
+
+def _run_units(
+    missing: list[Unit], total: int, store: Store, labels: pd.DataFrame, initialisation: Initialisation, out: Path
+) -> None:
+    """Fit, test and write the missing units."""
+    config = initialisation.config
+    done, epochs = total - len(missing), 1 if config.mode == "knn" else config.epochs
+    try:
+        material = Material(store, labels, initialisation, make_fabric(config.accelerator, config.precision))
+        with progress("classify", len(missing) * epochs) as bar:
+            for unit in missing:
+                bar.describe(f"{unit.fraction:.4g} of the labels, seed {unit.seed}")
+                _run_unit(unit, material, store, labels, out, bar)
+                done += 1
+    except KeyboardInterrupt as stop:
+        sentence = f"stopped with {done} of {total} trainings finished; run the same command again to continue"
+        raise Interrupted(f"{out}: {sentence}") from stop
+
+
+def _run_unit(unit: Unit, material: Material, store: Store, labels: pd.DataFrame, out: Path, bar: ProgressBar) -> None:
+    """Draw the subset, fit on it, look at the test part once, write."""
+    start = time.perf_counter()
+    rows = label_fraction(labels, store.planes, unit.fraction, unit.seed).rows
+    subset = material.parts["train"].at(rows)
+    try:
+        fitted = material.fit(subset, unit.seed, bar.advance)
+    except UserError as error:
+        raise UserError(f"{out}: fraction {unit.fraction:g}, seed {unit.seed}: {error}") from error
+    probabilities = fitted.predict(material.inputs("test", unit.seed))
+    seconds = time.perf_counter() - start
+    bar.advance(material.epochs - len(fitted.history))
+    record = measure(unit, fitted, probabilities, subset, material.parts, store.planes)
+    write_unit(out, unit, record, seconds)

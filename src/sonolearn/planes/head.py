@@ -1,0 +1,110 @@
+"""What all trained classifiers share: class weights, the linear head, the choice of the epoch, checks of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sonolearn.console import UserError
+from sonolearn.planes.metrics import balanced_accuracy
+from sonolearn.runs import generator_for, seed_for
+
+Probabilities = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A classifier that was fitted without sight of the test part.
+
+    Attributes:
+        predict: (n, ...) inputs of the kind it was fitted on to (n, C) probabilities.
+        best_epoch: the epoch (from 1) that it keeps; 0 where there are none.
+        valid_balanced_accuracy: of that epoch; NaN without a validation part.
+        history: of each epoch the mean training loss and the validation balanced accuracy.
+    """
+
+    predict: Callable[[Tensor], Probabilities]
+    best_epoch: int
+    valid_balanced_accuracy: float
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Best:
+    """Keeps the weights of the epoch with the best validation balanced accuracy, the earliest of equals."""
+
+    def __init__(self) -> None:
+        """Nothing is kept yet."""
+        self.epoch, self.score = 0, -1.0
+        self.history: list[dict[str, float]] = []
+        self._weights: dict[str, Tensor] = {}
+
+    def offer(
+        self, model: nn.Module, epoch: int, loss: float, truth: NDArray[np.int64], predicted: Probabilities
+    ) -> None:
+        """Record an epoch (from 1) and keep its weights if it beats all before it."""
+        score = balanced_accuracy(truth, predicted.argmax(1))
+        self.history.append({"epoch": epoch, "train_loss": loss, "valid_balanced_accuracy": score})
+        if score > self.score:
+            self.epoch, self.score = epoch, score
+            self._weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    def restore(self, model: nn.Module) -> None:
+        """Load the kept weights."""
+        model.load_state_dict(self._weights)
+
+
+def class_weights(targets: NDArray[np.int64], classes: int) -> Tensor:
+    """Weights of the classes in the cross-entropy: inverse to their frequency among `targets`.
+
+    Args:
+        targets: (n,) classes of the training subset in use, not of more.
+        classes: C, number of classes.
+
+    Returns:
+        (C,) float32, n / (classes present x n_c), so that the mean weight of an image is 1; 0 where n_c is 0.
+    """
+    counts = np.bincount(targets, minlength=classes)
+    weights = np.zeros(classes, np.float32)
+    present = counts > 0
+    weights[present] = len(targets) / (present.sum() * counts[present])
+    return torch.from_numpy(weights)
+
+
+def make_head(features: int, classes: int, seed: int) -> nn.Linear:
+    """A linear layer (F to C) with weights from `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed_for(seed, "head"))
+        return nn.Linear(features, classes)
+
+
+def batches_of(count: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Positions 0 to count - 1 in the order of an epoch, cut into batches.
+
+    A last batch of one image joins the batch before it, because batch norm has no variance of one.
+    """
+    order = generator_for(seed, "order", epoch).permutation(count)
+    starts = list(range(0, count, batch_size))
+    if len(starts) > 1 and count - starts[-1] == 1:
+        starts.pop()
+    return [order[a:b] for a, b in zip(starts, [*starts[1:], count], strict=True)]
+
+
+def mean_loss(losses: list[Tensor], last_step: int) -> float:
+    """Mean of the losses of an epoch's steps, which end with step `last_step` (from 1).
+
+    They are looked at once an epoch, since every look makes the device wait.
+
+    Raises:
+        UserError: one is not finite; the sentence names its step.
+    """
+    values = torch.stack(losses).float()
+    broken = (~torch.isfinite(values)).nonzero()
+    if len(broken):
+        step = last_step - len(losses) + 1 + int(broken[0])
+        raise UserError(f"the training loss is not finite at step {step}; lower --lr, or give --precision 32-true")
+    return float(values.mean())

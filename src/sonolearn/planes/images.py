@@ -1,0 +1,135 @@
+"""The labelled images of a store in memory: uint8, one channel, resized once to what the encoder takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sonolearn.console import UserError
+from sonolearn.data.store import PARTS, Frames, Rows, Store
+
+READ_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One part (train, valid or test) of the labelled images.
+
+    Attributes:
+        rows: (n,) rows of the store.
+        targets: (n,) class of each, an index into the store's planes.
+        patient: (n,) pseudonym of the patient of each.
+    """
+
+    rows: Rows
+    targets: NDArray[np.int64]
+    patient: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.rows)
+
+    @property
+    def patients(self) -> int:
+        """Number of patients."""
+        return len(set(self.patient))
+
+    def positions(self, rows: Rows) -> NDArray[np.int64]:
+        """Where each of `rows` stands in this part."""
+        order = np.argsort(self.rows)
+        return np.asarray(order[np.searchsorted(self.rows, rows, sorter=order)])
+
+    def at(self, rows: Rows) -> Labelled:
+        """The part's images of these rows, in their order."""
+        positions = self.positions(rows)
+        return Labelled(self.rows[positions], self.targets[positions], self.patient[positions])
+
+
+def labelled(store: Store, table: pd.DataFrame) -> Labelled:
+    """Rows, classes and patients of some rows of the store's label table."""
+    index = {plane: i for i, plane in enumerate(store.planes)}
+    return Labelled(
+        np.asarray(table["row"], np.int64),
+        np.asarray(table["plane"].map(index), np.int64),
+        table["patient"].to_numpy(object),
+    )
+
+
+def check_labels(store: Store, parts: tuple[str, ...]) -> pd.DataFrame:
+    """The label table of a store that a classifier can be trained on.
+
+    Raises:
+        UserError: there are no labels, only one plane, or a part without images.
+    """
+    labels = store.labels
+    if labels is None or labels.empty:
+        raise UserError(f"{store.path}: has no labels; make it again with `sonolearn prepare ... --labels TABLE.csv`")
+    if len(store.planes) < 2:
+        raise UserError(f"{store.path}: has one plane only ({store.planes[0]}); a classifier needs at least two")
+    for part in parts:
+        if not (labels["split"] == part).any():
+            raise UserError(
+                f"{store.path}: has no labelled image in its {part} part; "
+                "make it again with another --split or more patients"
+            )
+    return labels
+
+
+def describe_store(store: Store, labels: pd.DataFrame) -> dict[str, Any]:
+    """Counts for the run folder and the report: what data stand behind the figures. No path."""
+    parts = {
+        name: {
+            "images": len(part),
+            "patients": int(part["patient"].nunique()),
+            "planes": {plane: int((part["plane"] == plane).sum()) for plane in store.planes},
+        }
+        for name, part in labels.groupby("split", sort=False)
+    }
+    return {
+        "name": store.path.resolve().name,
+        "fingerprint": store.fingerprint,
+        "key_id": store.key_id,
+        "frame_size": store.size,
+        "patients": int(labels["patient"].nunique()),
+        "machines": sorted(set(labels["machine"]) - {""}),
+        "planes": list(store.planes),
+        "parts": {name: parts[name] for name in PARTS},
+    }
+
+
+def read_images(store: Store, rows: Rows, size: int) -> Frames:
+    """Frames of the store, resized to `size` x `size`.
+
+    Args:
+        store: where they are.
+        rows: (n,) rows of it.
+        size: side in px.
+
+    Returns:
+        (n, size, size) uint8, 0 to 255.
+    """
+    images = np.empty((len(rows), size, size), np.uint8)
+    # INTER_AREA averages what it shrinks; enlarged, it would repeat pixels.
+    interpolation = cv2.INTER_AREA if size < store.size else cv2.INTER_LINEAR
+    for start in range(0, len(rows), READ_AT_ONCE):
+        part = slice(start, start + READ_AT_ONCE)
+        if size == store.size:
+            store.read(rows[part], out=images[part])
+            continue
+        for image, frame in zip(images[part], store.read(rows[part]), strict=True):
+            cv2.resize(frame, (size, size), dst=image, interpolation=interpolation)
+    return images
+
+
+def grey_statistics(images: Frames) -> tuple[float, float]:
+    """Mean and deviation of the grey values (0 to 1) of (n, H, W) uint8 images; the deviation is at least 1/255."""
+    histogram = sum((np.bincount(image.ravel(), minlength=256) for image in images), np.zeros(256, np.int64))
+    values, total = np.arange(256) / 255, histogram.sum()
+    mean = float((histogram * values).sum() / total)
+    variance = float((histogram * (values - mean) ** 2).sum() / total)
+    return mean, max(variance**0.5, 1 / 255)

@@ -1,0 +1,129 @@
+"""The result tables of a finished run, made from its units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sonolearn.planes.metrics import SCORES, Floats, bootstrap_macro_f1, confusion_of_patients, interval
+from sonolearn.planes.units import Unit, read_unit
+from sonolearn.runs import write_json, writing
+
+RESULTS, PER_CLASS, PREDICTIONS = "results.csv", "per_class.csv", "predictions.csv"
+HISTORY_COLUMNS = ["fraction", "seed", "epoch", "train_loss", "valid_balanced_accuracy"]
+CONFUSION, SUBSETS, SUMMARY, HISTORY = "confusion.csv", "subsets.json", "summary.csv", "history.csv"
+
+
+def write_tables(out: Path, units: list[Unit], planes: tuple[str, ...]) -> pd.DataFrame:
+    """Write all tables of a run whose units are finished; summary.csv comes last and says that the run is whole.
+
+    Returns:
+        results.csv: a row a fraction and seed, sorted.
+    """
+    units = sorted(units, key=lambda unit: (unit.fraction, unit.seed))
+    records = [(unit, read_unit(out, unit)) for unit in units]
+    results = pd.DataFrame([{**record["result"], "seconds": record["seconds"]} for _, record in records])
+    keyed = [({"fraction": unit.fraction, "seed": unit.seed}, record) for unit, record in records]
+    predictions = pd.concat([read_predictions(unit.predictions(out)) for unit in units], ignore_index=True)
+    _write(out / RESULTS, results)
+    _write(out / PREDICTIONS, predictions)
+    for file, entry, columns in ((PER_CLASS, "per_class", None), (HISTORY, "history", HISTORY_COLUMNS)):
+        rows = [{**key, **row} for key, record in keyed for row in record[entry]]
+        _write(out / file, pd.DataFrame(rows, columns=columns))
+    cells = [row for key, record in keyed for row in _long(key, record["confusion"], planes)]
+    _write(out / CONFUSION, pd.DataFrame(cells))
+    write_json(out / SUBSETS, [{**key, "rows": record["subset"]} for key, record in keyed])
+    _write(out / SUMMARY, summarise(results, predictions, planes))
+    return results
+
+
+def summarise(results: pd.DataFrame, predictions: pd.DataFrame, planes: tuple[str, ...]) -> pd.DataFrame:
+    """A row a label fraction: mean, SD (n - 1), least and most of each score over seeds, images and patients.
+
+    macro_f1_low and macro_f1_high are a 95 % bootstrap interval over the test patients of the mean over seeds: how the
+    same classifiers might do on other patients. The SD is over seeds: how other draws of labels and weights might do.
+    """
+    rows = []
+    for fraction in sorted(results["fraction"].unique()):
+        group = results[results["fraction"] == fraction]
+        row: dict[str, Any] = {"fraction": fraction, "seeds": len(group)}
+        for score in SCORES:
+            values = group[score]
+            row |= {f"{score}_mean": values.mean(), f"{score}_sd": values.std(ddof=1)}
+            row |= {f"{score}_min": values.min(), f"{score}_max": values.max()}
+        drawn = bootstrap_macro_f1(confusions(predictions[predictions["fraction"] == fraction], planes), seed=0)
+        row["macro_f1_low"], row["macro_f1_high"] = interval(drawn)
+        patients = group["train_patients"]
+        row |= {"train_images": group["train_images"].max()}
+        row |= {"train_patients_min": patients.min(), "train_patients_max": patients.max()}
+        row |= {name: group[name].max() for name in ("test_images", "test_patients")}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def confusions(predictions: pd.DataFrame, planes: tuple[str, ...]) -> Floats:
+    """(T, P, C, C) confusion matrices of T trainings (seeds, sorted) and P test patients (sorted)."""
+    index = {plane: i for i, plane in enumerate(planes)}
+    each = [
+        confusion_of_patients(
+            np.asarray(group["plane"].map(index), np.int64),
+            np.asarray(group["predicted"].map(index), np.int64),
+            group["patient"].to_numpy(object),
+            len(planes),
+        )
+        for _, group in predictions.groupby("seed")
+    ]
+    return np.stack(each)
+
+
+def read_predictions(path: Path) -> pd.DataFrame:
+    """A table of predictions; planes and pseudonyms are text even where they look like numbers."""
+    text = dict.fromkeys(("patient", "plane", "predicted"), str)
+    return pd.read_csv(path, dtype=text, keep_default_na=False)
+
+
+def print_summary(out: Path, title: str) -> None:
+    """Print summary.csv as a table on standard output."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = pd.read_csv(out / SUMMARY).to_dict("records")
+    seeds, patients = int(rows[0]["seeds"]), int(rows[0]["test_patients"])
+    table = Table(title=f"{title}: test part, mean ± SD over {seeds} seeds", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
+    for head in ("labels", "images", "patients", "macro F1", "95 % CI*", "bal. accuracy"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in rows:
+        least, most = int(row["train_patients_min"]), int(row["train_patients_max"])
+        table.add_row(
+            f"{100 * row['fraction']:g} %",
+            str(int(row["train_images"])),
+            str(least) if least == most else f"{least}-{most}",
+            mean_sd(row["macro_f1_mean"], row["macro_f1_sd"]),
+            f"{row['macro_f1_low']:.3f} to {row['macro_f1_high']:.3f}",
+            mean_sd(row["balanced_accuracy_mean"], row["balanced_accuracy_sd"]),
+        )
+    screen = Console()
+    screen.print(table)
+    screen.print(f"* macro F1, mean over seeds: bootstrap over the {patients} test patients. All tables: {out}")
+
+
+def mean_sd(mean: float, sd: float) -> str:
+    """0.812 ± 0.034; the mean alone where one seed has no SD."""
+    return f"{mean:.3f}" if np.isnan(sd) else f"{mean:.3f} ± {sd:.3f}"
+
+
+def _long(key: dict[str, float], matrix: list[list[int]], planes: tuple[str, ...]) -> list[dict[str, object]]:
+    return [
+        {**key, "plane": truth, "predicted": predicted, "images": count}
+        for truth, counts in zip(planes, matrix, strict=True)
+        for predicted, count in zip(planes, counts, strict=True)
+    ]
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    with writing(path) as temporary:
+        table.to_csv(temporary, index=False)

@@ -1,0 +1,73 @@
+"""Training views of fine-tuning: RandAugment and both flips, drawn for (seed, epoch, image) in loader processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+from torchvision.transforms import v2
+
+from sonolearn.data.store import Frames, Rows
+from sonolearn.planes.head import batches_of
+from sonolearn.runs import seed_for
+
+Key = tuple[int, int]
+"""(epoch, position in the subset)."""
+
+
+class TrainingViews(Dataset[Tensor]):
+    """One augmented view of an image, (H, W) uint8, for each (epoch, position)."""
+
+    def __init__(self, images: Frames, rows: Rows, randaugment: tuple[int, int], seed: int) -> None:
+        """Views of (n, H, W) uint8 images; `rows` name them, so that an image has the same views at every fraction."""
+        self.images, self.rows, self.seed = torch.from_numpy(images), rows, seed
+        operations, magnitude = randaugment
+        augment = [v2.RandAugment(operations, magnitude)] if operations else []
+        self.transform = v2.Compose([*augment, v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()])
+
+    def __getitem__(self, key: Key) -> Tensor:
+        """The view of an image in an epoch."""
+        epoch, position = key
+        # torchvision draws from torch's CPU generator; nothing else may see or move it.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed_for(self.seed, "views", epoch, int(self.rows[position])))
+            view: Tensor = self.transform(self.images[position].unsqueeze(0))
+        return view[0]
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """Keys of all batches of all epochs (from 1), so that one set of loader processes serves the whole training."""
+
+    def __init__(self, count: int, batch_size: int, epochs: int, seed: int) -> None:
+        """Batches of `count` images over `epochs`."""
+        self.count, self.batch_size, self.epochs, self.seed = count, batch_size, epochs, seed
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        """One list of keys a step."""
+        for epoch in range(1, self.epochs + 1):
+            for batch in batches_of(self.count, self.batch_size, self.seed, epoch):
+                yield [(epoch, int(position)) for position in batch]
+
+
+def make_loader(views: TrainingViews, batches: EpochBatches, workers: int, pin: bool) -> DataLoader[Any]:
+    """A loader of batches: (B, H, W) uint8 views, and (B,) int64 positions."""
+    pairs = _WithPositions(views)
+    return DataLoader(pairs, batch_sampler=batches, num_workers=workers, pin_memory=pin, worker_init_fn=_one_thread)
+
+
+class _WithPositions(Dataset[tuple[Tensor, int]]):
+    def __init__(self, views: TrainingViews) -> None:
+        self.views = views
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, int]:
+        return self.views[key], key[1]
+
+
+def _one_thread(worker: int) -> None:
+    """Loader processes share the cores among themselves."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
