@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sonolearn.data.phantom.patient import Patient
-from sonolearn.data.phantom.solids import Array, Capsule, ellipsoid, sphere
+from sonolearn.data.phantom.solids import Array, Capsule, as_array, ellipsoid, sphere
 
 # Half width of the body, in thorax radii, by height z: legs' end, pelvis, belly, chest, shoulders, neck.
 _HEIGHTS = (-3.2, -2.6, -2.0, -1.2, -0.3, 0.5, 0.85, 1.15, 1.4, 1.6)
@@ -33,8 +33,8 @@ class Body:
         unit = patient.thorax_radius
 
         def bone(start: tuple[float, float, float], end: tuple[float, float, float], radius: float) -> Capsule:
-            ends = (np.array(place, np.float32) * np.float32(unit) for place in (start, end))
-            return Capsule(*ends, (radius * unit, radius * unit))
+            first, last = (_mm(unit, *place) for place in (start, end))
+            return Capsule(first, last, (radius * unit, radius * unit))
 
         limbs, bones = [], []
         for side, present in zip((1.0, -1.0), patient.arms, strict=True):
@@ -56,9 +56,9 @@ def skin(body: Body, points: Array, limbs: list[Capsule]) -> Array:
     width = np.interp(z, np.array(_HEIGHTS) * unit, np.array(_WIDTHS) * unit).astype(np.float32)
     trunk = np.sqrt(x * x + (y * (1 / body.depth)) ** 2) - width
     trunk = np.maximum(trunk, -3.0 * unit - z)
-    distance = np.minimum(trunk, sphere(points, _mm(unit, 0, 0.12, 2.25), 0.95 * unit))
+    distance = as_array(np.minimum(trunk, sphere(points, _mm(unit, 0, 0.12, 2.25), 0.95 * unit)))
     for limb in limbs:
-        distance = np.minimum(distance, limb.distance(points))
+        distance = as_array(np.minimum(distance, limb.distance(points)))
     return distance
 
 
@@ -74,8 +74,7 @@ def ribs(body: Body, points: Array) -> Array:
     narrow = np.interp(z, np.array(_HEIGHTS), np.array(_WIDTHS)).astype(np.float32)
     distance = np.hypot(around - 0.90 * narrow, along) - 0.04
     outside = np.maximum(np.abs(z - 0.02) - 0.88, y - 0.78)
-    ring: Array = np.maximum(distance, outside) * unit
-    return ring
+    return as_array(np.maximum(distance, outside) * unit)
 
 
 def spine(body: Body, points: Array) -> tuple[Array, Array]:
@@ -100,8 +99,7 @@ def lungs(body: Body, points: Array) -> Array:
     narrow = np.interp(z, np.array(_HEIGHTS), np.array(_WIDTHS)).astype(np.float32)
     cage = np.sqrt(x * x + (y * (1 / body.depth)) ** 2) - 0.84 * narrow
     diaphragm = -0.42 - 0.25 * (x * x + y * y) - z
-    distance: Array = np.maximum(np.maximum(cage, diaphragm), z - 0.95) * unit
-    return distance
+    return as_array(np.maximum(np.maximum(cage, diaphragm), z - 0.95) * unit)
 
 
 def belly(body: Body, points: Array) -> dict[str, Array]:
@@ -109,8 +107,7 @@ def belly(body: Body, points: Array) -> dict[str, Array]:
     unit = body.unit
 
     def egg(centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Array:
-        scaled = [tuple(value * unit for value in triple) for triple in (centre, radii)]
-        return ellipsoid(points, *scaled)  # type: ignore[arg-type]
+        return ellipsoid(points, _mm(unit, *centre), _mm(unit, *radii))
 
     vein = [_mm(unit, *place) for place in ((0.0, 0.8, -1.3), (0.0, 0.3, -1.02), (-0.28, 0.0, -0.98))]
     tubes = [Capsule(vein[i], vein[i + 1], (0.06 * unit, 0.055 * unit)) for i in range(2)]
@@ -128,8 +125,7 @@ def belly(body: Body, points: Array) -> dict[str, Array]:
 def skull(body: Body, points: Array) -> Array:
     """Signed distance to the skull's shell."""
     unit = body.unit
-    shell: Array = np.abs(sphere(points, _mm(unit, 0, 0.12, 2.25), 0.88 * unit)) - 0.035 * unit
-    return shell
+    return as_array(np.abs(sphere(points, _mm(unit, 0, 0.12, 2.25), 0.88 * unit)) - 0.035 * unit)
 
 
 def _mm(unit: float, x: float, y: float, z: float) -> Array:

@@ -1,4 +1,4 @@
-"""Write a cine as DICOM: Ultrasound Multi-frame Image Storage (PS3.3 A.7) with its calibrated region (PS3.3 C.8.5.5)."""
+"""Write a cine as DICOM: Ultrasound Multi-frame Image Storage (PS3.3 A.7) with its region (PS3.3 C.8.5.5)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    UID,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
     UltrasoundMultiFrameImageStorage,
@@ -148,6 +149,5 @@ def _compress(data: FileDataset, pixels: Image) -> None:
     data.LossyImageCompressionMethod = "ISO_10918_1"
 
 
-def _uid(patient: Patient, *what: str) -> str:
+def _uid(patient: Patient, *what: str) -> UID:
     return generate_uid(_ROOT, entropy_srcs=[str(patient.seed), str(patient.index), *what])
-

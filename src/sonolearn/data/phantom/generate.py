@@ -7,19 +7,20 @@
     OUT/truth/frames.csv           one row for every frame of every scan and still
     OUT/truth/masks/PH0001_1.npz   sector, text, callipers, colour, second_view: bool (height, width) of the screen
 
-A patient is complete once `truth/patients/<id>.csv` is there; these rows become the two tables at the end. A second
-run with the same config renders only the patients that are missing.
+Masks are of the whole screen and serve all frames of a file. A patient is complete once `truth/patients/<id>.csv` is
+there; these rows become the two tables at the end. A second run with the same config renders only the patients that
+are missing.
 """
 
 from __future__ import annotations
 
 import csv
-import dataclasses
-import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import cv2
@@ -33,6 +34,7 @@ from sonolearn.data.phantom.patient import Patient
 from sonolearn.data.phantom.recording import Recording, record_scan, record_still
 from sonolearn.data.phantom.tissue import Fetus
 from sonolearn.data.phantom.video import write_mp4
+from sonolearn.runs import naming_disk_errors, plain, read_json, write_json, writing
 
 FORMAT = 1
 
@@ -47,15 +49,17 @@ def generate(out: Path, config: PhantomConfig) -> Path:
         UserError: `out` holds a phantom of another config, or cannot be written.
         Interrupted: the user pressed Ctrl-C; complete patients are kept.
     """
+    _claim(out, config)
+    missing = [index for index in range(config.patients) if not _complete(out, index)]
     try:
-        _claim(out, config)
-        missing = [index for index in range(config.patients) if not _record_of(out, index).exists()]
-        _render_all(out, config, missing)
-        _write_tables(out, config)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror or error}): free space or give another folder") from None
+        with progress("phantom patients", len(missing)) as bar:
+            for _ in _rendered(out, config, missing):
+                bar.advance()
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; complete patients are kept in {out}: run the same command to continue") from None
+    except BrokenProcessPool:
+        raise UserError("a rendering process was killed, perhaps for lack of memory: give fewer --workers") from None
+    _write_tables(out, config)
     return out
 
 
@@ -100,44 +104,58 @@ def _write_scan(out: Path, fetus: Fetus, number: int, config: PhantomConfig, tur
 def _keep(
     out: Path, file: Path, recording: Recording, write: Callable[[Path, Recording], None]
 ) -> list[dict[str, object]]:
-    _atomic(out / file, lambda path: write(path, recording))
-    _atomic(out / "truth" / "masks" / f"{file.stem}.npz", lambda path: _write_masks(path, recording))
+    with writing(out / file) as path:
+        write(path, recording)
+    with writing(out / _mask_of(file)) as path, path.open("wb") as opened:
+        np.savez_compressed(opened, allow_pickle=False, **recording.masks)
     return [{"file": file.as_posix(), **row} for row in recording.rows]
 
 
-def _render_all(out: Path, config: PhantomConfig, missing: list[int]) -> None:
-    workers = min(config.workers or os.cpu_count() or 1, max(1, len(missing)))
-    with progress("phantom patients", len(missing)) as bar:
-        for _ in _run(out, config, missing, workers):
-            bar.advance()
-
-
-def _run(out: Path, config: PhantomConfig, missing: list[int], workers: int) -> Iterator[None]:
-    if workers == 1:
+def _rendered(out: Path, config: PhantomConfig, missing: list[int]) -> Iterator[None]:
+    workers = min(config.workers or os.cpu_count() or 1, len(missing))
+    if workers <= 1:
         for index in missing:
-            yield write_patient(out, config, index)
+            write_patient(out, config, index)
+            yield
         return
-    # Spawned, not forked: a fork of a process with threads (torch, BLAS) can hang.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    # Spawned, not forked: a fork of a process with threads (torch, BLAS) can hang. Ctrl-C reaches every process of a
+    # terminal; the workers ignore it, so that the patients under way are finished and kept.
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+    )
     try:
         for done in as_completed([pool.submit(write_patient, out, config, index) for index in missing]):
-            yield done.result()
+            done.result()
+            yield
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _claim(out: Path, config: PhantomConfig) -> None:
-    for folder in ("scans", "stills", "truth/masks", "truth/patients"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    options = dataclasses.asdict(config)
-    del options["workers"]
-    wanted = {"format": FORMAT, "config": options}
+    options = {name: value for name, value in plain(config).items() if name != "workers"}
     card = out / "phantom.json"
     if card.exists():
-        if json.loads(card.read_text("utf-8")) != wanted:
-            raise UserError(f"{out} holds a phantom of another config (see {card.name}): give an empty or new folder")
+        found = read_json(card)
+        before = {**found.get("config", {}), "format": found.get("format")}
+        now = {**options, "format": FORMAT}
+        differing = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+        if differing:
+            remedy = "give an empty or new folder, or delete this one"
+            raise UserError(f"{out} holds a phantom made with another {', '.join(differing)}: {remedy}")
         return
-    _atomic(card, lambda path: path.write_text(json.dumps(wanted, indent=2) + "\n", "utf-8"))
+    with naming_disk_errors(out):
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"{out} exists and holds something other than a phantom: give an empty or new folder")
+    write_json(card, {"format": FORMAT, "config": options})
+
+
+def _complete(out: Path, index: int) -> bool:
+    record = _record_of(out, index)
+    if not record.exists():
+        return False
+    with record.open(newline="", encoding="utf-8") as file:
+        names = {row["file"] for row in csv.DictReader(file)}
+    return all((out / name).exists() and (out / _mask_of(Path(name))).exists() for name in names)
 
 
 def _write_tables(out: Path, config: PhantomConfig) -> None:
@@ -158,34 +176,20 @@ def _labelled_before(index: int, config: PhantomConfig) -> int:
     return int(index * config.labelled + 1e-9)
 
 
+def _mask_of(file: Path) -> Path:
+    return Path("truth", "masks", f"{file.stem}.npz")
+
+
 def _record_of(out: Path, index: int) -> Path:
     return out / "truth" / "patients" / f"PH{index + 1:04d}.csv"
 
 
 def _write_csv(path: Path, rows: list[dict[str, object]] | list[dict[str, str]], columns: tuple[str, ...] = ()) -> None:
-    def write(target: Path) -> None:
-        with target.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, columns or list(rows[0] if rows else ("file",)), lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
-
-    _atomic(path, write)
+    with writing(path) as target, target.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, columns or list(rows[0] if rows else ("file",)), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
 
 
 def _write_png(path: Path, recording: Recording) -> None:
     Pillow.fromarray(recording.frames[0]).save(path, "PNG")
-
-
-def _write_masks(path: Path, recording: Recording) -> None:
-    with path.open("wb") as file:
-        np.savez_compressed(file, **recording.masks)
-
-
-def _atomic(path: Path, write: Callable[[Path], object]) -> None:
-    # A file is either whole under its name or not there; a leftover .part is overwritten by the next run.
-    part = path.with_name(path.name + ".part")
-    try:
-        write(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

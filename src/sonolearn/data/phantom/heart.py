@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonolearn.data.phantom.patient import Patient
-from sonolearn.data.phantom.solids import Array, Capsule, ellipsoid, tube
+from sonolearn.data.phantom.solids import Array, Capsule, as_array, ellipsoid, tube
 
 # Landmarks in thorax radii: x to the fetus's left, y to the front, z to the head; 0 is the middle of the chest at the
 # level of the four chambers. The last number is how far the landmark turns with the cardiac axis.
@@ -77,8 +78,8 @@ class Heart:
 
     def at(self, u: float, v: float, w: float) -> Array:
         """The body point (3,) in mm of heart coordinates."""
-        place: Array = self.crux + (np.array([u, v, w], np.float32) * np.float32(self.unit * self.scale)) @ self.axes
-        return place
+        shift = (np.array([u, v, w], np.float32) * np.float32(self.unit * self.scale)) @ self.axes
+        return as_array(self.crux + shift)
 
 
 def squeeze(phase: float) -> float:
@@ -121,7 +122,9 @@ def chambers(heart: Heart, local: Array, phase: float) -> list[Array]:
     ]
 
 
-def blood(heart: Heart, points: Array, local: Array, phase: float, near: list[Capsule]) -> tuple[Array, Array]:
+def blood(
+    heart: Heart, points: Array, local: Array, phase: float, near: list[Capsule]
+) -> tuple[Array, NDArray[np.int16]]:
     """Signed distance in mm to the nearest blood, and the index of the flow it belongs to.
 
     The index counts the four chambers first (as in `chambers`), then `near`, the vessels that the plane may cut.
@@ -136,7 +139,8 @@ def blood(heart: Heart, points: Array, local: Array, phase: float, near: list[Ca
     parts[0] = np.minimum(parts[0], mitral)
     parts[1] = np.minimum(parts[1], tricuspid)
     parts[3] = np.minimum(parts[3], foramen)
-    best, owner = parts[0], np.zeros(parts[0].shape, np.int16)
+    best: Array = parts[0]
+    owner = np.zeros(best.shape, np.int16)
     for index, distance in enumerate([*parts[1:], *(vessel.distance(points) for vessel in near)], start=1):
         closer = distance < best
         owner[closer] = index
@@ -158,8 +162,7 @@ def leaflets(heart: Heart, local: Array, phase: float) -> Array:
     ]
     plates = np.maximum(np.minimum.reduce(lines), np.abs(w) - 0.15)
     band = np.maximum(_line(u, v, (0.40, -0.05), (0.43, -0.30), 0.022), np.abs(w + 0.02) - 0.05)
-    distance: Array = np.minimum(plates, band) * (heart.unit * heart.scale)
-    return distance
+    return as_array(np.minimum(plates, band) * (heart.unit * heart.scale))
 
 
 def muscle(heart: Heart, local: Array) -> Array:
@@ -167,25 +170,22 @@ def muscle(heart: Heart, local: Array) -> Array:
     thick = 0.07 * heart.wall
     ventricles = ellipsoid(local, (0.22, -0.01, 0.0), (0.47 + thick, 0.40 + thick, 0.23 + thick))
     atria = ellipsoid(local, (-0.16, -0.01, 0.02), (0.24, 0.40, 0.22))
-    distance: Array = np.minimum(ventricles, atria) * (heart.unit * heart.scale)
-    return distance
+    return as_array(np.minimum(ventricles, atria) * (heart.unit * heart.scale))
 
 
-def _vessels(
-    marks: dict[str, Array], crux: Array, axes: Array, unit: float, patient: Patient
-) -> tuple[Capsule, ...]:
+def _vessels(marks: dict[str, Array], crux: Array, axes: Array, unit: float, patient: Patient) -> tuple[Capsule, ...]:
     wide = unit * patient.vessel_scale
 
     def body(x: float, y: float, z: float) -> Array:
         return np.array([x, y, z], np.float32) * np.float32(unit)
 
     def heart(u: float, v: float, w: float) -> Array:
-        place: Array = crux + (np.array([u, v, w], np.float32) * np.float32(unit * patient.heart_scale)) @ axes
-        return place
+        return as_array(crux + (np.array([u, v, w], np.float32) * np.float32(unit * patient.heart_scale)) @ axes)
 
     m = marks
     aorta = [heart(0.25, 0.16, 0.07), m["aortic_valve"], m["ascending"], m["ascending_top"]]
-    arch = [m["ascending_top"], m["arch"], m["arch_end"], m["descending"], body(0.13, -0.56, -0.6), body(0.05, -0.5, -3)]
+    back = [m["descending"], body(0.13, -0.56, -0.6), body(0.05, -0.5, -3)]
+    arch = [m["ascending_top"], m["arch"], m["arch_end"], *back]
     outflow = [heart(0.30, -0.22, 0.06), m["infundibulum"], m["pulmonary_valve"]]
     trunk = [m["pulmonary_valve"], m["trunk"], m["duct"], m["duct_end"], m["descending"]]
     cava_top, cava_root = m["cava"] + body(-0.02, -0.02, 0.7), heart(-0.2, -0.26, 0.1)
@@ -217,5 +217,4 @@ def _line(u: Array, v: Array, start: tuple[float, float], end: tuple[float, floa
     along = (end[0] - start[0], end[1] - start[1])
     du, dv = u - start[0], v - start[1]
     part = np.clip((du * along[0] + dv * along[1]) * (1 / (along[0] ** 2 + along[1] ** 2)), 0, 1)
-    distance: Array = np.hypot(du - part * along[0], dv - part * along[1]) - radius
-    return distance
+    return as_array(np.hypot(du - part * along[0], dv - part * along[1]) - radius)

@@ -11,7 +11,7 @@ from sonolearn.data.phantom.solids import Array
 MACHINES = (("Nordlicht Medical", "Aurora 7"), ("Kestrel Imaging", "FH-8"), ("Tamarind Systems", "Vela Pro"))
 """Manufacturer and model of the three machines; no such makers exist."""
 
-_SURNAMES = ("Ashdown", "Brook", "Carver", "Dalby", "Elm", "Fenwick", "Garth", "Holt", "Iverley", "Jessop", "Kirk", "Larch")
+_SURNAMES = ("Ashdown", "Brook", "Carver", "Dalby", "Elm", "Fenwick", "Garth", "Holt", "Iverley", "Jessop", "Kirk")
 _NAMES = ("Ada", "Bea", "Cleo", "Dora", "Edie", "Fay", "Greta", "Hedy", "Ines", "June", "Kaya", "Lou")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sonolearn.config import PhantomConfig
-from sonolearn.data.phantom.patient import MACHINES, Patient, generator
+from sonolearn.data.phantom.patient import MACHINES, generator
 from sonolearn.data.phantom.planes import PLANES, Pose, label
 from sonolearn.data.phantom.render import Image, render
 from sonolearn.data.phantom.screen import (
@@ -112,7 +112,8 @@ def _truth(fetus: Fetus, pose: Pose, phase: float, index: int) -> dict[str, obje
         "plane": label(fetus.heart, pose),
         "cardiac_phase": round(phase, 5),
     }
-    for name, vector in (("centre", pose.centre), ("axial", pose.axial), ("lateral", pose.lateral), ("normal", pose.normal)):
+    for name in ("centre", "axial", "lateral", "normal"):
+        vector = getattr(pose, name)
         row |= {f"{name}_{axis}": round(float(value), 5) for axis, value in zip("xyz", vector, strict=True)}
     return row | {
         "gestational_age_weeks": round(patient.gestational_age, 3),

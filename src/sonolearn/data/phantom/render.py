@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sonolearn.data.phantom.patient import Patient
 from sonolearn.data.phantom.planes import Pose
-from sonolearn.data.phantom.solids import Array
+from sonolearn.data.phantom.solids import Array, as_array
 from sonolearn.data.phantom.speckle import blurred, scatterers
 from sonolearn.data.phantom.tissue import SOFT_ATTENUATION, Fetus, Tissue, beat, slice_tissue
 
@@ -76,8 +76,9 @@ def render(
     power = echo_power(fetus, probe, fine, tissue)
     levels = compress(fetus.patient, power, noise)
     picture = _convert(probe, levels, cv2.INTER_LINEAR)
-    velocity = None if tissue.flow is None else _convert(probe, _enlarged(tissue.flow, beams, depths), cv2.INTER_NEAREST)
-    return picture.astype(np.uint8), velocity
+    if tissue.flow is None:
+        return picture.astype(np.uint8), None
+    return picture.astype(np.uint8), _convert(probe, _enlarged(tissue.flow, beams, depths), cv2.INTER_NEAREST)
 
 
 def polar_points(probe: Probe, patient: Patient, pose: Pose, depths: int, beams: int) -> Array:
@@ -103,14 +104,14 @@ def echo_power(fetus: Fetus, probe: Probe, points: Array, tissue: Tissue) -> Arr
     regain = along * np.float32(SOFT_ATTENUATION * (0.88 + patient.tgc))
     received = np.clip(regain - loss, -60, 14) + _contact(patient, beams // 2)
     strength = np.exp(_enlarged(echo, beams, depths) * np.float32(np.log(10) / 20))
-    real, imaginary = blurred(patient, probe.radius, probe.depth, probe.field_of_view, scatterers(points) * strength[..., None])
-    power = real * real + imaginary * imaginary
-    power *= np.exp(_enlarged(received, beams, depths) * np.float32(np.log(10) / 10))
-    return power
+    echoes = scatterers(points) * strength[..., None]
+    real, imaginary = blurred(patient, probe.radius, probe.depth, probe.field_of_view, echoes)
+    kept = np.exp(_enlarged(received, beams, depths) * np.float32(np.log(10) / 10))
+    return as_array((real * real + imaginary * imaginary) * kept)
 
 
 def compress(patient: Patient, power: Array, noise: int) -> Array:
-    """Grey levels (depths, beams) float32 in 0 to 255: receiver noise, compounding, logarithm, gain, dynamic range, grey curve."""
+    """Grey levels (depths, beams) float32 in 0 to 255: noise, compounding, logarithm, gain, range, grey curve."""
     depths, beams = power.shape
     rows = np.linspace(0, 1, depths, dtype=np.float32)[:, None]
     floor = np.float32(_NOISE_FLOOR**2) * np.exp(rows * np.float32(3.0))
@@ -118,12 +119,11 @@ def compress(patient: Patient, power: Array, noise: int) -> Array:
     power = power + floor * _exponential(depths, beams, int(static))
     if patient.compounding > 0:
         spread = (1.7 * patient.compounding * beams / 200, 1.1 * patient.compounding * depths / 300)
-        power = cv2.GaussianBlur(power, (0, 0), max(0.3, spread[0]), sigmaY=max(0.3, spread[1]))
+        power = as_array(cv2.GaussianBlur(power, (0, 0), max(0.3, spread[0]), sigmaY=max(0.3, spread[1])))
     decibel = np.log10(power + np.float32(1e-9)) * np.float32(10)
     top = np.float32(17.0 - patient.gain)
     level = np.clip((decibel - top) * np.float32(1 / patient.dynamic_range) + 1, 0, 1)
-    bright: Array = np.power(level, np.float32(patient.grey_gamma)) * np.float32(255)
-    return bright
+    return as_array(np.power(level, np.float32(patient.grey_gamma)) * np.float32(255))
 
 
 def sector(probe: Probe) -> NDArray[np.bool_]:

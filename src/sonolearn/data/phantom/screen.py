@@ -7,7 +7,8 @@ ground truth is exact.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from sonolearn.data.phantom.render import Image, Probe, sector
 from sonolearn.data.phantom.solids import Array
 
 Mask = NDArray[np.bool_]
+T = TypeVar("T", bound=np.generic)
 _YELLOW, _GREY, _CREAM = (250, 225, 70), (185, 185, 185), (235, 230, 170)
 
 
@@ -31,7 +33,7 @@ class Layout:
     height: int
     width: int
     views: tuple[tuple[int, int], ...]
-    probe: Probe = field(hash=False)
+    probe: Probe
 
     @classmethod
     def of(cls, patient: Patient, size: int, split: bool = False) -> Layout:
@@ -47,7 +49,7 @@ class Layout:
         half = Probe.of(patient, size, picture // 2)
         return cls(height, width, ((row, column), (row, column + picture // 2)), half)
 
-    def placed(self, picture: NDArray[np.generic], view: int = 0) -> NDArray[np.generic]:
+    def placed(self, picture: NDArray[T], view: int = 0) -> NDArray[T]:
         """`picture` (height, width, ...) of a view on an empty (zero) screen."""
         screen = np.zeros((self.height, self.width, *picture.shape[2:]), picture.dtype)
         row, column = self.views[view]
@@ -63,6 +65,7 @@ class Canvas:
     """A screen (height, width, 3) uint8 RGB and the masks of what was drawn on it."""
 
     def __init__(self, grey: Image) -> None:
+        """Start from a grey screen (height, width)."""
         self.rgb: Image = np.repeat(grey[:, :, None], 3, axis=2)
         self.masks: dict[str, Mask] = {}
 
@@ -107,7 +110,7 @@ def draw_callipers(canvas: Canvas, layout: Layout, rng: np.random.Generator) -> 
     size = layout.probe.height
     pairs = []
     for _ in range(int(rng.integers(1, 3))):
-        spots = []
+        spots: list[NDArray[np.float64]] = []
         while len(spots) < 2:
             pick = int(rng.integers(len(rows)))
             spot = np.array([columns[pick], rows[pick]], float)

@@ -9,24 +9,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float32]
+Triple = Array | tuple[float, float, float]
+
+
+def as_array(values: ArrayLike) -> Array:
+    """`values` as float32, without a copy where they are."""
+    return np.asarray(values, np.float32)
 
 
 def sphere(points: Array, centre: Array, radius: float) -> Array:
     """Signed distance in mm, shape `points.shape[1:]`, of a sphere with `centre` (3,) and `radius` in mm."""
     x, y, z = (points[i] - float(centre[i]) for i in range(3))
-    return np.sqrt(x * x + y * y + z * z) - float(radius)
+    return as_array(np.sqrt(x * x + y * y + z * z) - float(radius))
 
 
-def ellipsoid(points: Array, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Array:
+def ellipsoid(points: Array, centre: Triple, radii: Triple) -> Array:
     """Approximate signed distance in mm of an axis-aligned ellipsoid; exact on the surface and for equal radii."""
     x, y, z = ((points[i] - float(centre[i])) / float(radii[i]) for i in range(3))
     stretched = np.sqrt(x * x + y * y + z * z) + 1e-6
     gradient = np.sqrt((x / float(radii[0])) ** 2 + (y / float(radii[1])) ** 2 + (z / float(radii[2])) ** 2) + 1e-6
-    distance: Array = stretched * (stretched - 1) / gradient
-    return distance
+    return as_array(stretched * (stretched - 1) / gradient)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +57,7 @@ class Capsule:
         y -= part * along[1]
         z -= part * along[2]
         first, last = self.radii
-        distance: Array = np.sqrt(x * x + y * y + z * z) - (first + (last - first) * part)
-        return distance
+        return as_array(np.sqrt(x * x + y * y + z * z) - (first + (last - first) * part))
 
     def clearance(self, point: Array, normal: Array) -> float:
         """Distance in mm between the solid and the plane through `point` with unit `normal`; negative where cut."""
@@ -66,19 +70,15 @@ class Capsule:
     def direction(self) -> Array:
         """Unit vector (3,) from start to end."""
         along = self.end - self.start
-        unit: Array = along / np.float32(max(float(np.linalg.norm(along)), 1e-6))
-        return unit
+        return as_array(along / np.float32(max(float(np.linalg.norm(along)), 1e-6)))
 
 
 def tube(path: list[Array], radii: list[float], speed: float = 0.0) -> list[Capsule]:
     """A bent vessel: capsules through the points of `path` (3,) with a radius in mm at each point."""
-    return [
-        Capsule(path[i], path[i + 1], (float(radii[i]), float(radii[i + 1])), speed) for i in range(len(path) - 1)
-    ]
+    return [Capsule(path[i], path[i + 1], (float(radii[i]), float(radii[i + 1])), speed) for i in range(len(path) - 1)]
 
 
 def inside(distance: Array, softness: float) -> Array:
     """How much of a sample lies inside a solid, 0 to 1, with an edge that is `softness` mm wide."""
     part = np.clip(0.5 - distance * (1 / float(softness)), 0, 1)
-    smooth: Array = part * part * (3 - 2 * part)
-    return smooth
+    return as_array(part * part * (3 - 2 * part))

@@ -10,10 +10,12 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from sonolearn.data.phantom.patient import Patient
 from sonolearn.data.phantom.solids import Array
 
+_Whole = NDArray[np.int32]
 _CELL, _LAYER = 0.28, 1.1
 _TABLE_BITS = 16
 
@@ -32,7 +34,7 @@ def scatterers(points: Array) -> Array:
     blend = (height - layer) * np.float32(np.pi / 2)
     below = layer.astype(np.int32)
     table = _table()
-    first, second = (table[_hashed(plane, below + shift)] for shift in (0, 1))
+    first, second = (table[_hashed(plane, below + np.int32(shift))] for shift in (0, 1))
     mixed: Array = first * np.cos(blend)[..., None] + second * np.sin(blend)[..., None]
     return mixed
 
@@ -48,19 +50,21 @@ def blurred(patient: Patient, radius: float, depth: float, field_of_view: float,
     columns = beams / field_of_view / (radius + 0.4 * depth)
     narrow = (max(0.5, patient.blur_lateral * columns), max(0.5, patient.blur_axial * rows))
     wide = (1.9 * narrow[0], 1.45 * narrow[1])
-    part = np.linspace(0, 1, depths)
-    weight = np.clip(np.abs(part - 0.4) / 0.6, 0, 1) ** 1.3
+    part = np.linspace(0, 1, depths, dtype=np.float32)
+    weight: Array = np.clip(np.abs(part - 0.4) / 0.6, 0, 1) ** 1.3
     scale = _unit_variance(narrow, wide, weight)
     both = [cv2.GaussianBlur(echoes, (0, 0), *sigma, borderType=cv2.BORDER_REFLECT) for sigma in (narrow, wide)]
-    share = weight.astype(np.float32)[:, None, None]
+    share = weight[:, None, None]
     mixed = (both[0] * (1 - share) + both[1] * share) * scale[:, None, None]
-    return np.moveaxis(mixed, 2, 0)
+    parts: Array = np.moveaxis(mixed, 2, 0)
+    return parts
 
 
-def _hashed(plane: Array, layer: Array) -> Array:
-    mixed = plane ^ (layer * np.int32(83492791))
+def _hashed(plane: _Whole, layer: _Whole) -> _Whole:
+    mixed: _Whole = plane ^ (layer * np.int32(83492791))
     mixed = mixed ^ (mixed >> 15)
-    return (mixed * np.int32(0x2C1B3C6D)) >> 7 & np.int32((1 << _TABLE_BITS) - 1)
+    picked: _Whole = (mixed * np.int32(0x2C1B3C6D)) >> 7 & np.int32((1 << _TABLE_BITS) - 1)
+    return picked
 
 
 @lru_cache(maxsize=1)
@@ -75,4 +79,5 @@ def _unit_variance(narrow: tuple[float, float], wide: tuple[float, float], weigh
 
     power = (1 - weight) ** 2 * overlap(narrow, narrow) + weight**2 * overlap(wide, wide)
     power = power + 2 * weight * (1 - weight) * overlap(narrow, wide)
-    return (1 / np.sqrt(power)).astype(np.float32)
+    scale: Array = (1 / np.sqrt(power)).astype(np.float32)
+    return scale

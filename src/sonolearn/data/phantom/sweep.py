@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sonolearn.data.phantom.patient import Patient
 from sonolearn.data.phantom.planes import (
@@ -15,7 +16,7 @@ from sonolearn.data.phantom.planes import (
     pose,
     standard_planes,
 )
-from sonolearn.data.phantom.solids import Array
+from sonolearn.data.phantom.solids import Array, as_array
 from sonolearn.data.phantom.tissue import Fetus
 
 _UP = ("belly", "4CH", "LVOT", "RVOT", "3VV", "3VT", "neck")
@@ -137,5 +138,6 @@ def _point(patient: Patient, x: float, y: float, z: float) -> Array:
     return np.array([x, y, z], np.float32) * np.float32(patient.thorax_radius)
 
 
-def _unit(vector: Array) -> Array:
-    return (vector / np.linalg.norm(vector)).astype(np.float32)
+def _unit(vector: ArrayLike) -> Array:
+    long = np.asarray(vector, np.float64)
+    return as_array(long / np.linalg.norm(long))

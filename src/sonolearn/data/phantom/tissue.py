@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sonolearn.data.phantom import body as anatomy
 from sonolearn.data.phantom.body import Body
 from sonolearn.data.phantom.heart import Heart, blood, leaflets, muscle, squeeze
 from sonolearn.data.phantom.patient import Patient, generator
 from sonolearn.data.phantom.planes import Pose
-from sonolearn.data.phantom.solids import Array, inside
+from sonolearn.data.phantom.solids import Array, Capsule, as_array, inside
 
 SOFT_ATTENUATION = 0.42
 _FLUID, _STOMACH, _BLOOD = -44.0, -34.0, -25.0
@@ -103,7 +104,7 @@ def _paint_body(fetus: Fetus, points: Array, where: Pose, echo: Array, attenuati
     limbs = [limb for limb in body.limbs if limb.clearance(where.centre, where.normal) < 2]
     surface = anatomy.skin(body, points, limbs)
     _over(echo, attenuation, inside(surface, 0.8), 1.0, SOFT_ATTENUATION)
-    echo += 6.0 * np.exp(-((surface + 0.5) * 1.4) ** 2)
+    echo += 6.0 * np.exp(-(((surface + 0.5) * 1.4) ** 2))
     low, high = float(points[2].min()) / unit, float(points[2].max()) / unit
     if high > -0.75 and low < 0.95:
         _over(echo, attenuation, inside(anatomy.lungs(body, points), 1.2), 1.5, SOFT_ATTENUATION)
@@ -121,7 +122,7 @@ def _paint_belly(body: Body, points: Array, echo: Array, attenuation: Array) -> 
     _over(echo, attenuation, inside(organs["liver"], 1.2), -1.0, SOFT_ATTENUATION)
     _over(echo, attenuation, inside(organs["kidney"], 1.2), -5.0, SOFT_ATTENUATION)
     for name in ("stomach", "vein", "gall", "bladder"):
-        echo += 4.0 * np.exp(-((organs[name] - 0.5) * 1.5) ** 2)
+        echo += 4.0 * np.exp(-(((organs[name] - 0.5) * 1.5) ** 2))
         _over(echo, attenuation, inside(organs[name], 0.9), _STOMACH, 0.05)
 
 
@@ -135,7 +136,7 @@ def _paint_heart(
     distance, owner = blood(heart, points, local, phase, near)
     _over(echo, attenuation, inside(muscle(heart, local), 1.0), -3.5, SOFT_ATTENUATION)
     # Vessels' walls and the lining of the chambers shine.
-    echo += 9.0 * contrast * np.exp(-((distance - 0.5) * 1.7) ** 2)
+    echo += 9.0 * contrast * np.exp(-(((distance - 0.5) * 1.7) ** 2))
     filled = inside(distance, 0.7)
     _over(echo, attenuation, filled, dark, 0.08)
     _over(echo, attenuation, inside(leaflets(heart, local, phase), 0.8), 3.0 * contrast, 0.2)
@@ -143,18 +144,17 @@ def _paint_heart(
         return None
     # Fastest in the middle, slow along the walls.
     profile = np.clip(-distance * np.float32(0.6), 0.15, 1) * (filled > 0.5)
-    return _velocity(heart, where, owner, near, phase) * profile
+    return as_array(_velocity(heart, where, owner, near, phase) * profile)
 
 
-def _velocity(heart: Heart, where: Pose, owner: Array, near: list, phase: float) -> Array:  # type: ignore[type-arg]
+def _velocity(heart: Heart, where: Pose, owner: NDArray[np.int16], near: list[Capsule], phase: float) -> Array:
     # Ventricles fill along the axis to the apex and empty back to the valves; vessels flow in systole.
     out = squeeze(phase + 0.12)
     towards = -where.axial
     filling = float(heart.axes[0] @ towards) * (0.75 * (1 - out) - 0.55 * out)
     speeds = [filling, filling, 0.6 * filling, 0.6 * filling]
     speeds += [vessel.speed * (0.25 + 0.85 * out) * float(vessel.direction @ towards) for vessel in near]
-    velocity: Array = np.array(speeds, np.float32)[owner]
-    return velocity
+    return as_array(speeds)[owner]
 
 
 def _paint_bones(fetus: Fetus, points: Array, where: Pose, echo: Array, attenuation: Array) -> None:

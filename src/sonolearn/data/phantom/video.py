@@ -16,8 +16,7 @@ def write_mp4(path: Path, frames: list[Image], frame_rate: int) -> None:
     One thread codes, so that the same frames give the same bytes.
     """
     height, width = frames[0].shape[:2]
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        container.flags |= av.container.Flags.bitexact.value
+    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart", "fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(frame_rate))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.options = {"crf": "20", "preset": "veryfast", "threads": "1", "x264-params": "threads=1"}
