@@ -1,0 +1,11 @@
+"""From unlabelled ultrasound scan videos and a few labelled images to a plane classifier one can trust.
+
+Every command of the command line is a function here: phantom, prepare, pretrain, classify, report, demo. Each takes its
+paths and one config dataclass of `sonolearn.config`.
+"""
+
+__version__ = "0.1.0"
+
+from sonolearn.commands import classify, demo, phantom, prepare, pretrain, report
+
+__all__ = ["classify", "demo", "phantom", "prepare", "pretrain", "report"]

@@ -1,0 +1,112 @@
+"""The commands, as Python functions: what the command line calls, and what a notebook may call.
+
+Each takes its paths and one config dataclass, and imports what it needs when it is called, so that `--help` need not
+wait for torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sonolearn.config import ClassifyConfig, DemoConfig, PhantomConfig, PrepareConfig, PretrainConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from sonolearn.data.store import Store
+
+
+def phantom(out: Path, config: PhantomConfig | None = None) -> Path:
+    """Render synthetic fetal-heart scans (DICOM, MP4) and labelled stills (PNG), with ground truth.
+
+    Args:
+        out: the folder to write: scans/, stills/, labels.csv, truth/.
+        config: how many patients, and what is on the pictures.
+
+    Returns:
+        The folder.
+    """
+    from sonolearn.data.phantom import generate
+
+    return generate(out, config or PhantomConfig())
+
+
+def prepare(paths: Sequence[Path], out: Path, labels: Path | None = None, config: PrepareConfig | None = None) -> Store:
+    """Read scans and stills, clean them, and write a store of grey frames.
+
+    Args:
+        paths: files and folders of unlabelled scans and stills; none where `labels` is given.
+        out: the store's folder; started again with the same options it continues, with more paths it grows.
+        labels: a label table (CSV), or a folder with one sub-folder a plane.
+        config: size, frame skip, patients, split, ...
+
+    Returns:
+        The store, opened.
+    """
+    from sonolearn.data.prepare import prepare as run
+
+    return run(paths, out, labels, config or PrepareConfig())
+
+
+def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig | None = None) -> Path:
+    """Pre-train an encoder without labels on the frames of one or several stores.
+
+    Args:
+        stores: folders made by `prepare`; of a labelled store only the training part is used.
+        out: the run folder; the same call continues an interrupted run, bit for bit on CPU.
+        config: method, encoder, views, length, ...
+
+    Returns:
+        The run folder, with encoder.safetensors, metrics.csv and views.png.
+    """
+    from sonolearn.ssl.pretrain import pretrain as run
+
+    return run(stores, out, config or PretrainConfig())
+
+
+def classify(store: Path, out: Path, config: ClassifyConfig | None = None) -> pd.DataFrame:
+    """Train plane classifiers on few labels and test them, over label fractions and seeds.
+
+    Args:
+        store: a labelled store.
+        out: the run folder; the same call continues an interrupted run.
+        config: initialisation, mode, fractions, seeds, ...
+
+    Returns:
+        A row a fraction and seed: macro F1, balanced accuracy, accuracy, images and patients behind them.
+    """
+    from sonolearn.planes.classify import classify as run
+
+    return run(store, out, config or ClassifyConfig())
+
+
+def report(runs: Sequence[Path], out: Path) -> Path:
+    """Write one self-contained HTML page about pre-training and classification runs.
+
+    Args:
+        runs: run folders of `pretrain` and `classify`, in any mix.
+        out: the HTML file.
+
+    Returns:
+        The HTML file.
+    """
+    from sonolearn.study.report import report as run
+
+    return run(runs, out)
+
+
+def demo(out: Path, config: DemoConfig | None = None) -> Path:
+    """The whole road on the phantom, in under five minutes on two cores.
+
+    Args:
+        out: the folder for everything.
+        config: seeds.
+
+    Returns:
+        The page with what was measured.
+    """
+    from sonolearn.demo import demo as run
+
+    return run(out, config or DemoConfig())

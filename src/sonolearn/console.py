@@ -1,0 +1,102 @@
+"""What a person sees in the terminal: errors as one sentence, progress bars, messages.
+
+Everything goes to standard error, so that a command's result on standard output can be piped.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+
+_LOG_SECONDS = 60.0
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend: one sentence that names the file or option, and the remedy.
+
+    The command line prints it without a traceback and exits with code 2. It is a `ValueError` so that
+    a notebook can catch it as one.
+    """
+
+
+class Interrupted(UserError):  # noqa: N818 - it is no error
+    """The user stopped the work (Ctrl-C or SIGTERM); what was done is saved. Exit code 130."""
+
+
+def console() -> Console:
+    """The one rich console, on standard error; made late because importing rich takes 50 ms."""
+    from rich.console import Console
+
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Print one line for the person at the terminal."""
+    console().print(message, markup=False)
+
+
+def warn(message: str) -> None:
+    """Print one line that the person should not overlook."""
+    console().print(f"warning: {message}", markup=False, style="yellow")
+
+
+@contextmanager
+def progress(description: str, total: int | None) -> Iterator[ProgressBar]:
+    """A progress bar with count, rate and time left.
+
+    Where standard error is no terminal (CI, SLURM logs) a bar would fill the log: a line a minute is printed instead.
+    """
+    from rich import progress as rich
+
+    screen = console()
+    columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn())
+    times = (rich.TimeElapsedColumn(), rich.TimeRemainingColumn())
+    bar = rich.Progress(*columns, *times, console=screen, disable=not screen.is_terminal)
+    with bar:
+        yield ProgressBar(bar, description, total)
+
+
+class ProgressBar:
+    """One line of progress; `advance` moves it, `describe` changes its text."""
+
+    def __init__(self, bar: Progress, description: str, total: int | None) -> None:
+        """Show `description` and a count up to `total` (None: unknown) on a rich progress display."""
+        self._bar, self._description, self._total = bar, description, total
+        self._task = bar.add_task(description, total=total)
+        self._done = self._done_before = 0
+        self._started = self._printed = time.monotonic()
+
+    def resume(self, steps: int) -> None:
+        """Count `steps` as done before; they do not enter the estimate of the time left."""
+        self._done = self._done_before = steps
+        self._bar.update(self._task, completed=steps)
+
+    def advance(self, steps: int = 1) -> None:
+        """Move the bar by `steps`."""
+        self._done += steps
+        self._bar.advance(self._task, steps)
+        now = time.monotonic()
+        if self._bar.disable and now - self._printed > _LOG_SECONDS:
+            self._printed = now
+            say(f"{self._description}: {self._done} of {self._total or 'unknown'}{self._time_left(now)}")
+
+    def describe(self, text: str) -> None:
+        """Show `text` in front of the bar."""
+        self._description = text
+        self._bar.update(self._task, description=text)
+
+    def _time_left(self, now: float) -> str:
+        fresh = self._done - self._done_before
+        if self._total is None or fresh == 0:
+            return ""
+        seconds = (now - self._started) / fresh * (self._total - self._done)
+        return f", about {timedelta(seconds=round(seconds))} left"

@@ -1,0 +1,1 @@
+"""Rooms of the data: reading scans, cleaning, the store, labels and splits; and the phantom."""

@@ -1,0 +1,182 @@
+"""Run folders, files that are whole or not there, and seeds: what every room needs to be repeatable.
+
+A run folder holds `run.json`: the whole configuration, the fingerprint of the data and the hash of both. A command that
+finds another hash there refuses to go on, so that nobody's run is resumed with other settings or other data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sonolearn import __version__
+from sonolearn.console import UserError
+
+RUN_FILE = "run.json"
+
+# Options that do not change results: a run may be resumed with others.
+NOT_HASHED = frozenset(
+    {"workers", "checkpoint_minutes", "log_every", "accelerator", "devices", "num_nodes", "name", "key"}
+)
+
+
+def seed_for(*parts: int | str) -> int:
+    """A 63-bit seed from any number of integers and words, the same on every machine.
+
+    Every random draw of the package names what it is for, e.g. `seed_for(seed, "views", epoch, sample)`, so that
+    no draw depends on what was drawn before it, on the number of workers, or on an interruption.
+    """
+    digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def generator_for(*parts: int | str) -> np.random.Generator:
+    """A numpy generator seeded by `seed_for`."""
+    return np.random.default_rng(seed_for(*parts))
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: dataclasses become dicts, tuples lists, paths strings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def hash_of(value: Any) -> str:
+    """Twelve hex digits that name `value` (anything that `plain` takes)."""
+    return hashlib.sha256(json.dumps(plain(value), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def hash_file(path: Path) -> str:
+    """Twelve hex digits that name the bytes of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, renamed to it when the block ends well: readers never see half a file.
+
+    A full disk or an unwritable folder becomes a `UserError` that names the folder.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with naming_disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming_disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or an unwritable folder into one sentence about `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = f"{path}: the disk is full; free some space and run the same command again to continue"
+            raise UserError(message) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+            raise UserError(f"{path}: cannot write there; choose a folder that you may write to") from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with writing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` (anything that `plain` takes) as JSON, whole or not at all."""
+    write_text(path, json.dumps(plain(value), indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; a missing or broken one is a `UserError`."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; is {path.parent} what you meant to name?") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as JSON ({error}); restore the file or make the folder again") from error
+
+
+def claim(folder: Path, command: str, config: Any, data: Mapping[str, str]) -> str:
+    """Make `folder` the run of this command, configuration and data, or check that it already is; return the hash.
+
+    Args:
+        folder: the run folder.
+        command: name of the command, such as "pretrain".
+        config: the config dataclass; options that do not change results are left out of the hash.
+        data: what the run reads and a fingerprint of each.
+
+    Raises:
+        UserError: the folder holds something else, or a run with other settings or data, which are named.
+    """
+    settings = {k: v for k, v in plain(config).items() if k not in NOT_HASHED}
+    description = {"command": command, "config": settings, "data": dict(sorted(data.items()))}
+    name = hash_of(description)
+    file = folder / RUN_FILE
+    if file.exists():
+        found = read_json(file)
+        if found.get("hash") != name:
+            differing = ", ".join(_differences(found, description)) or "its format"
+            raise UserError(
+                f"{folder}: holds another run ({differing} differs); give another --out, or delete it to start anew"
+            )
+        return name
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder}: exists and is not a run of this command; give another --out")
+    write_json(file, {**description, "hash": name, "sonolearn": __version__, "machine": machine()})
+    return name
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Dotted names of the entries that differ between two descriptions of a run."""
+    flat_found, flat_wanted = dict(_flat(found)), dict(_flat(wanted))
+    sections = ("command", "config", "data")
+    names = [n for n in {*flat_found, *flat_wanted} if n.split(".")[0] in sections]
+    return sorted(n.removeprefix("config.") for n in names if flat_found.get(n) != flat_wanted.get(n))
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
+
+
+def machine() -> dict[str, str | int]:
+    """What ran it: processor count and kind, system, Python. No host or user name."""
+    return {
+        "cores": os.cpu_count() or 1,
+        "processor": _processor(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,1 @@
+"""Rooms of self-supervised learning: encoders, views, methods, pre-training."""

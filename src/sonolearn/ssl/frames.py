@@ -1,0 +1,112 @@
+"""Which frames SSL may learn from: those of the training patients of one or several stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sonolearn.console import UserError, warn
+from sonolearn.data.store import Frames, Rows, Store
+from sonolearn.runs import generator_for
+
+
+@dataclass
+class FramePool:
+    """Frames of several stores under one numbering 0 ... n - 1.
+
+    Attributes:
+        stores: where they lie.
+        store_of_frame: (n,) index into `stores`.
+        row_of_frame: (n,) row in that store's frames.h5.
+        patient_of_frame: (n,) pseudonyms.
+    """
+
+    stores: Sequence[Store]
+    store_of_frame: NDArray[np.int64]
+    row_of_frame: Rows
+    patient_of_frame: NDArray[np.object_] = field(repr=False)
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.row_of_frame)
+
+    def read(self, index: int) -> Frames:
+        """One frame, (S, S) uint8; S is the size of its store."""
+        row = self.row_of_frame[index]
+        frame: Frames = self.stores[self.store_of_frame[index]].read(np.array([row]))[0]
+        return frame
+
+    def of(self, chosen: NDArray[np.bool_]) -> FramePool:
+        """The chosen frames as a pool of their own."""
+        return FramePool(
+            self.stores, self.store_of_frame[chosen], self.row_of_frame[chosen], self.patient_of_frame[chosen]
+        )
+
+    @property
+    def patients(self) -> list[str]:
+        """Pseudonyms of the patients, sorted."""
+        return sorted(set(self.patient_of_frame))
+
+    def mean_and_deviation(self, seed: int, sample: int = 1024) -> tuple[float, float]:
+        """Mean and standard deviation of the grey values (0 to 1) over a seeded sample of frames."""
+        chosen = generator_for(seed, "normalisation").permutation(len(self))[:sample]
+        # Per frame moments in float64: exact for uint8 and independent of the order of summation in memory.
+        frames = (self.read(int(i)).astype(np.float64) / 255 for i in np.sort(chosen))
+        moments = np.array([(f.mean(), np.square(f).mean()) for f in frames]).mean(axis=0)
+        mean, deviation = float(moments[0]), float(np.sqrt(moments[1] - moments[0] ** 2))
+        if deviation < 1e-3:
+            raise UserError(f"{self.stores[0].path}: its frames are all one grey value; look at how they were prepared")
+        return mean, deviation
+
+
+def training_frames(stores: Sequence[Store]) -> FramePool:
+    """All frames that SSL may use: those of unlabelled stores, and the training part of labelled ones.
+
+    Patients of a validation or test part are left out everywhere, also where an unlabelled store has scans of them: a
+    test on patients that the encoder has seen would flatter it.
+    """
+    held_out = {(s.key_id, p) for s in stores if s.labels is not None for p in _held_out_patients(s.labels)}
+    chosen = [_usable_rows(store, held_out) for store in stores]
+    pool = FramePool(
+        stores,
+        np.concatenate([np.full(len(rows), i) for i, rows in enumerate(chosen)]),
+        np.concatenate(chosen),
+        np.concatenate([s.patient_of_frame[rows] for s, rows in zip(stores, chosen, strict=True)]),
+    )
+    if len(pool) < 2:
+        raise UserError(f"{', '.join(str(s.path) for s in stores)}: fewer than 2 frames to learn from")
+    return pool
+
+
+def hold_out_patients(pool: FramePool, share: float, seed: int) -> tuple[FramePool, FramePool]:
+    """Training and validation frames; no patient is in both. `share` of the patients (at least one) is held out."""
+    patients = pool.patients
+    if share > 0 and len(patients) < 2:
+        raise UserError(f"{pool.stores[0].path}: holds one patient, none can be held out; give --valid_patients 0")
+    count = max(1, round(share * len(patients))) if share > 0 else 0
+    order = generator_for(seed, "held-out patients").permutation(len(patients))
+    held_out = {patients[i] for i in order[:count]}
+    mask = np.array([p in held_out for p in pool.patient_of_frame], dtype=bool)
+    return pool.of(~mask), pool.of(mask)
+
+
+def _held_out_patients(labels: pd.DataFrame) -> set[str]:
+    return set(labels.loc[labels["split"] != "train", "patient"])
+
+
+def _usable_rows(store: Store, held_out: set[tuple[str, str]]) -> Rows:
+    """Rows of a store whose patients are in no validation or test part."""
+    if store.labels is not None:
+        return store.labels.loc[store.labels["split"] == "train", "row"].to_numpy(np.int64)
+    used = np.array([(store.key_id, p) not in held_out for p in store.patient_of_frame], dtype=bool)
+    if not used.all():
+        names = sorted(set(store.patient_of_frame[~used]))
+        warn(
+            f"{store.path}: {int((~used).sum())} frames of {len(names)} patients are left out, as these patients are "
+            f"in a validation or test part: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+        )
+    return np.flatnonzero(used)

@@ -1,0 +1,137 @@
+"""From the store to batches of view pairs, in loader processes; uint8 all the way.
+
+Order and views come from (seed, epoch, sample) alone, so that a batch is the same whatever the number of loader
+processes, and a run that resumes at step k goes on with the very batches that an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from sonolearn.config import ViewsConfig
+from sonolearn.runs import generator_for
+from sonolearn.ssl.frames import FramePool
+from sonolearn.ssl.views import make_view
+
+Key = tuple[int, int]
+"""(epoch, sample): names a view pair; `sample` is a frame's number in its pool."""
+
+VALIDATION = -1
+"""The epoch of validation views: they are the same every time."""
+
+
+class ViewPairs(Dataset[Tensor]):
+    """Pairs of views of the frames of a pool."""
+
+    def __init__(self, pool: FramePool, size: int, config: ViewsConfig, seed: int) -> None:
+        """Views of `size` x `size` px of the frames in `pool`."""
+        self.pool, self.size, self.config, self.seed = pool, size, config, seed
+
+    def __getitems__(self, keys: Sequence[Key]) -> Tensor:
+        """A whole batch at once: (N, 2, size, size) uint8."""
+        views = np.empty((len(keys), 2, self.size, self.size), np.uint8)
+        for pair, (epoch, sample) in zip(views, keys, strict=True):
+            rng = generator_for(self.seed, "views", epoch, sample)
+            frame = self.pool.read(sample)
+            for which in (0, 1):
+                pair[which] = make_view(frame, self.size, self.config, which, rng)
+        return torch.from_numpy(views)
+
+    def __getitem__(self, key: Key) -> Tensor:
+        """One pair: (2, size, size) uint8."""
+        return self.__getitems__([key])[0]
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Which samples each step takes: every epoch a fresh order of all samples, cut into batches.
+
+    The last, smaller batch of an epoch is used too, as long as each part of it still holds two samples.
+
+    Attributes:
+        samples: number of samples.
+        batch_size: samples in a step, over all processes.
+        parts: equal parts that a batch must divide into (processes x accumulated parts).
+        seed: of the order.
+    """
+
+    samples: int
+    batch_size: int
+    parts: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps in a pass over all samples."""
+        rest = self.samples % self.batch_size
+        return self.samples // self.batch_size + (rest // self.parts >= 2)
+
+    def batch(self, step: int) -> tuple[int, NDArray[np.int64]]:
+        """Epoch and samples of optimiser step `step` (from 0)."""
+        epoch, number = divmod(step, self.steps_per_epoch)
+        samples = _order(self.samples, self.seed, epoch)[number * self.batch_size : (number + 1) * self.batch_size]
+        return epoch, samples[: len(samples) // self.parts * self.parts]
+
+
+@lru_cache(maxsize=2)
+def _order(samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of an epoch; kept because drawing it for a million frames takes as long as a step."""
+    return generator_for(seed, "order", epoch).permutation(samples)
+
+
+class StepSampler(Sampler[list[Key]]):
+    """Keys of the batches of this process, from `first` step to before `last`."""
+
+    def __init__(self, plan: BatchPlan, first: int, last: int, rank: int = 0, world_size: int = 1) -> None:
+        """The share of process `rank` of `world_size`: every world_size-th sample of each batch."""
+        self.plan, self.steps, self.rank, self.world_size = plan, range(first, last), rank, world_size
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        """One list of keys a step."""
+        for step in self.steps:
+            epoch, samples = self.plan.batch(step)
+            yield [(epoch, int(sample)) for sample in samples[self.rank :: self.world_size]]
+
+    def __len__(self) -> int:
+        """Number of steps."""
+        return len(self.steps)
+
+
+def make_loader(
+    pairs: ViewPairs, batches: Sampler[list[Key]] | list[list[Key]], workers: int, pin: bool
+) -> DataLoader[Tensor]:
+    """A loader of (N, 2, size, size) uint8 batches with `workers` processes (0: in this process)."""
+    return DataLoader(
+        pairs,
+        batch_sampler=batches,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]  # a batch comes whole from __getitems__
+        num_workers=workers,
+        pin_memory=pin,
+        worker_init_fn=_one_thread,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def validation_batches(samples: int, batch_size: int, rank: int = 0, world_size: int = 1) -> list[list[Key]]:
+    """Keys of the validation views, in order; every process gets the same number of batches of at least two samples."""
+    share = list(range(samples))[rank::world_size][: samples // world_size]
+    batches = [share[i : i + batch_size] for i in range(0, len(share), batch_size)]
+    return [[(VALIDATION, sample) for sample in batch] for batch in batches if len(batch) >= 2]
+
+
+def _as_it_is(batch: Tensor) -> Tensor:
+    return batch
+
+
+def _one_thread(worker: int) -> None:
+    """Loader processes share the cores among themselves; threads of OpenCV would only get in each other's way."""
+    cv2.setNumThreads(0)

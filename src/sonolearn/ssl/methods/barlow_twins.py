@@ -1,0 +1,94 @@
+"""Barlow Twins: make the cross-correlation matrix of two views' embeddings the identity.
+
+Zbontar, Jing, Misra, LeCun, Deny: Barlow Twins: Self-Supervised Learning via Redundancy Reduction. ICML 2021,
+arXiv 2103.03230.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sonolearn.config import PretrainConfig
+from sonolearn.console import UserError
+from sonolearn.ssl.distributed import gather
+from sonolearn.ssl.methods.method import Method
+from sonolearn.ssl.optim import lars, warmup_cosine
+
+
+class BarlowTwins(Method):
+    """Encoder and projector; `forward` gives the loss of a batch of view pairs."""
+
+    def __init__(self, encoder: nn.Module, config: PretrainConfig) -> None:
+        """Put a new projector on `encoder` (a timm model with `num_features`)."""
+        super().__init__()
+        self.encoder = encoder
+        self.settings = config.barlow_twins
+        self.scale = config.batch_size / 256
+        self.projector = projector(int(encoder.num_features), self.settings.projector)  # type: ignore[arg-type]
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss over the global batch, and what to log.
+
+        Args:
+            first: (N, 1, H, W) normalised first views.
+            second: (N, 1, H, W) normalised second views.
+        """
+        # Two passes, as in the paper: each view is normalised by its own batch statistics.
+        z1, z2 = self.projector(self.encoder(first)), self.projector(self.encoder(second))
+        loss, on_diagonal, off_diagonal = barlow_twins_loss(gather(z1), gather(z2), self.settings.redundancy)
+        return loss, {"on_diagonal": on_diagonal, "off_diagonal": off_diagonal}
+
+    def optimizer(self) -> Optimizer:
+        """LARS; learning rates grow linearly with the batch."""
+        settings = self.settings
+        return lars(self, settings.lr_weights * self.scale, settings.lr_biases * self.scale, settings.weight_decay)
+
+    def learning_rate(self, step: int, steps: int, steps_per_epoch: int) -> float:
+        """Share of the learning rate at `step`: linear warm-up, then a cosine."""
+        return warmup_cosine(step, steps, self.settings.warmup_epochs * steps_per_epoch, self.settings.final_lr)
+
+
+def projector(features: int, widths: tuple[int, ...]) -> nn.Sequential:
+    """Linear layers without bias, with batch norm and ReLU between them (section 2.2 of the paper)."""
+    layers: list[nn.Module] = []
+    for before, width in zip((features, *widths[:-2]), widths[:-1], strict=True):
+        layers += [nn.Linear(before, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
+    last_input = widths[-2] if len(widths) > 1 else features
+    return nn.Sequential(*layers, nn.Linear(last_input, widths[-1], bias=False))
+
+
+def barlow_twins_loss(z1: Tensor, z2: Tensor, redundancy: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss = sum_i (C_ii - 1)^2 + redundancy * sum_{i != j} C_ij^2, C the cross-correlation over the batch.
+
+    With A, B the standardised embeddings, C = A^T B / N. The sum of all C_ij^2 equals sum((A A^T) * (B B^T)) / N^2, so
+    for N < D / 2 the D x D matrix is never formed: exact, and 29 times faster at N = 256, D = 8192. N is the number of
+    rows given, so that a smaller last batch is scaled rightly.
+
+    Args:
+        z1: (N, D) embeddings of the first views, N >= 2.
+        z2: (N, D) embeddings of the second views.
+        redundancy: weight of the second term (lambda in the paper).
+
+    Returns:
+        Three scalars in float32: the loss, its first sum, its second sum without the weight.
+    """
+    count, features = z1.shape
+    if count < 2:
+        raise UserError("Barlow Twins correlates over the batch: give batches of at least 2 frames to each process")
+    # Sums over thousands of terms lose too much in half precision.
+    with torch.autocast(z1.device.type, enabled=False):
+        a, b = standardise(z1.float()), standardise(z2.float())
+        diagonal = (a * b).sum(dim=0) / count
+        gram = count < features / 2
+        total = ((a @ a.T) * (b @ b.T)).sum() / count**2 if gram else (a.T @ b / count).square().sum()
+        on_diagonal = (diagonal - 1).square().sum()
+        off_diagonal = total - diagonal.square().sum()
+        return on_diagonal + redundancy * off_diagonal, on_diagonal.detach(), off_diagonal.detach()
+
+
+def standardise(z: Tensor) -> Tensor:
+    """Each column to mean 0 and (biased) variance 1, as batch norm without affine does (epsilon 1e-5)."""
+    variance, mean = torch.var_mean(z, dim=0, correction=0)
+    return (z - mean) * torch.rsqrt(variance + 1e-5)

@@ -1,0 +1,74 @@
+"""metrics.csv and TensorBoard of a pre-training run, cut back to the checkpoint when a run resumes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sonolearn.runs import naming_disk_errors, write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+METRICS_FILE = "metrics.csv"
+
+Row = Mapping[str, float | int | str]
+
+
+class MetricsLog:
+    """Appends rows of figures; rows after the step that a run resumes from are dropped, as they will come again."""
+
+    def __init__(self, folder: Path, resumed_step: int) -> None:
+        """Open the log of a run folder at `resumed_step` (0 for a new run)."""
+        self.path = folder / METRICS_FILE
+        kept = [row for row in _read(self.path) if int(row["step"]) <= resumed_step]
+        self.columns = list(kept[0]) if kept else []
+        write_text(self.path, _as_csv([_header(self.columns), *kept], self.columns))
+        self.board = _tensorboard(folder, resumed_step)
+
+    def add(self, row: Row) -> None:
+        """Append one row. The first of a run names the columns; columns that a later row lacks stay empty."""
+        rows = [row]
+        if not self.columns:
+            self.columns = list(row)
+            rows = [_header(self.columns), row]
+        with naming_disk_errors(self.path), self.path.open("a", encoding="utf-8", newline="") as file:
+            file.write(_as_csv(rows, self.columns))
+        for name, value in row.items():
+            if isinstance(value, float):
+                self.board.add_scalar(f"{row['part']}/{name}", value, int(row["step"]))
+
+    def close(self) -> None:
+        """Write what TensorBoard still holds."""
+        self.board.close()
+
+
+def _header(columns: list[str]) -> Row:
+    return dict(zip(columns, columns, strict=True))
+
+
+def _tensorboard(folder: Path, resumed_step: int) -> SummaryWriter:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(folder / "tensorboard", purge_step=resumed_step + 1)
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        # A line cut short by a kill is dropped: it belongs to a step that will come again.
+        return [row for row in csv.DictReader(file) if row["step"].isdigit() and None not in row.values()]
+
+
+def _as_csv(rows: Sequence[Row], columns: list[str]) -> str:
+    if not columns:
+        return ""
+    text = io.StringIO()
+    csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(
+        {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows
+    )
+    return text.getvalue()

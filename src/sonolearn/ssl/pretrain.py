@@ -1,0 +1,261 @@
+"""`sonolearn pretrain`: one loop for every SSL method.
+
+A run killed at any moment and started again with the same command ends with the same weights as one never stopped:
+order and views come from (seed, epoch, sample), everything else that changes is in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
+from timm.layers.norm_act import convert_sync_batchnorm
+from torch import Tensor
+from torch.optim import Optimizer
+
+from sonolearn.config import PretrainConfig
+from sonolearn.console import Interrupted, UserError, progress, say
+from sonolearn.data.store import Store
+from sonolearn.runs import claim, hash_file, seed_for
+from sonolearn.ssl.checkpoint import StopRequest, load_checkpoint, save_checkpoint
+from sonolearn.ssl.contact_sheet import write_contact_sheet
+from sonolearn.ssl.devices import loader_processes, make_fabric
+from sonolearn.ssl.encoders import Card, encoder_file, load_encoder, normalise
+from sonolearn.ssl.frames import FramePool, hold_out_patients, training_frames
+from sonolearn.ssl.loader import BatchPlan, StepSampler, ViewPairs, make_loader, validation_batches
+from sonolearn.ssl.methods import METHODS, Method
+from sonolearn.ssl.metrics_log import MetricsLog
+from sonolearn.ssl.optim import set_learning_rate
+from sonolearn.ssl.results import is_finished, write_results
+
+Figures = dict[str, Tensor]
+
+
+def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
+    """Pre-train an encoder on the frames of `stores`; the same call again continues an interrupted run.
+
+    Args:
+        stores: folders made by `prepare`. Of a labelled store only the training part is used.
+        out: the run folder: encoder.safetensors, metrics.csv, views.png, patients.csv, summary.json.
+        config: everything else.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        UserError: bad input; a loss that is not finite (the last good checkpoint stays).
+        Interrupted: Ctrl-C or SIGTERM; the checkpoint is written.
+    """
+    opened = [Store(path) for path in stores]
+    train, valid = hold_out_patients(training_frames(opened), config.valid_patients, config.seed)
+    fabric = make_fabric(config.accelerator, config.precision, config.devices, config.num_nodes)
+    fabric.launch()
+    if fabric.is_global_zero:
+        claim(out, "pretrain", config, fingerprints(opened, config.init))
+    fabric.barrier()
+    if is_finished(out):
+        say(f"{out}: is finished already")
+    else:
+        Training(fabric, train, valid, out, config).run()
+    return out
+
+
+def fingerprints(stores: Sequence[Store], init: str) -> dict[str, str]:
+    """What a run learns from: each store, and the file that it starts from."""
+    data = {f"store {number} {store.path.name}": store.fingerprint for number, store in enumerate(stores)}
+    if init not in ("random", "imagenet"):
+        data["init"] = hash_file(encoder_file(init))
+    return data
+
+
+class Training:
+    """One pre-training run: model and loaders, the loop, and what it writes."""
+
+    def __init__(self, fabric: Fabric, train: FramePool, valid: FramePool, out: Path, config: PretrainConfig) -> None:
+        """Build model, optimiser and plan, and take up the checkpoint if there is one."""
+        self.fabric, self.out, self.config = fabric, out, config
+        self.train, self.valid = train, valid
+        processes = fabric.world_size
+        self.plan = BatchPlan(len(train), config.batch_size, processes * config.accumulate, config.seed)
+        if self.plan.steps_per_epoch == 0:
+            raise UserError(f"{len(train)} training frames are too few for {processes} processes; prepare more scans")
+        self.steps = min(config.epochs * self.plan.steps_per_epoch, config.max_steps or 2**62)
+        self.card, self.method, self.model, self.optimizer = build_model(fabric, train, config)
+        self.step = load_checkpoint(out, fabric, self.model, self.optimizer)
+        self.clock, self.losses = Clock(), list[Figures]()
+
+    def run(self) -> None:
+        """Train to the end, then write the encoder and what stands behind it."""
+        started, config, fabric = time.monotonic(), self.config, self.fabric
+        log = MetricsLog(self.out, self.step) if fabric.is_global_zero else None
+        showing = progress(f"pretrain {config.method}", self.steps)
+        with closing(log) if log else nullcontext(), StopRequest() as stop, showing as bar:
+            bar.resume(self.step)
+            for views in self.clock.timing(self._batches()):
+                self.losses.append(self.train_step(views))
+                self.step += 1
+                bar.advance()
+                at_row = self.step % config.log_every == 0 or self.step == self.steps
+                stopping = stop.agreed(fabric) if at_row or fabric.world_size == 1 else False
+                if at_row or stopping:
+                    row = self.training_row()
+                    bar.describe(f"pretrain {config.method}, loss {row['loss']:.4g}")
+                    if log:
+                        log.add(row)
+                if self.step == self.steps or self.step % (self.plan.steps_per_epoch * config.valid_every) == 0:
+                    checked = self.validate()
+                    if log and checked:
+                        log.add(checked)
+                if stopping or (at_row and self.clock.since_checkpoint > 60 * config.checkpoint_minutes):
+                    save_checkpoint(self.out, fabric, self.model, self.optimizer, self.step)
+                    self.clock.checkpoint = time.monotonic()
+                if stopping and self.step < self.steps:
+                    raise Interrupted(f"{self.out}: stopped at step {self.step}; run the same command to go on")
+        if fabric.is_global_zero:
+            seconds, device = time.monotonic() - started, str(fabric.device)
+            pools = self.train, self.valid
+            write_results(self.out, self.method.encoder, self.card, config, pools, self.step, seconds, device)
+        fabric.barrier()
+
+    def train_step(self, views: Tensor) -> Figures:
+        """One optimiser step on (n, 2, size, size) uint8, this process's share; returns what to log, on the device."""
+        fabric, config = self.fabric, self.config
+        # Whatever an encoder draws itself (drop path, dropout) follows from the step, too.
+        torch.manual_seed(seed_for(config.seed, "step", self.step, fabric.global_rank))
+        factor = self.method.learning_rate(self.step, self.steps, self.plan.steps_per_epoch)
+        set_learning_rate(self.optimizer, factor)
+        self.model.train()
+        total: Figures = {}
+        parts = views.chunk(config.accumulate)
+        for number, part in enumerate(parts):
+            first, second = self._to_device(part)
+            with fabric.no_backward_sync(self.model, enabled=number < len(parts) - 1):
+                loss, figures = self.model(first, second)
+                # DDP takes the mean over processes, the gathered losses want the sum: see ssl/distributed.py.
+                fabric.backward(loss * (fabric.world_size / len(parts)))
+            for name, value in {"loss": loss.detach(), **figures}.items():
+                total[name] = total.get(name, 0) + value / len(parts)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return total
+
+    def training_row(self) -> dict[str, float | int | str]:
+        """Means over the steps since the last row.
+
+        Raises:
+            UserError: a loss was not finite; the checkpoint from before it is kept.
+        """
+        losses, self.losses = self.losses, []
+        means = {name: torch.stack([step[name] for step in losses]).tolist() for name in losses[0]}
+        for offset, value in enumerate(means["loss"]):
+            if not math.isfinite(value):
+                step = self.step - len(losses) + offset + 1
+                raise UserError(
+                    f"{self.out}: the loss of step {step} is {value}; the last checkpoint is kept. Lower the learning "
+                    "rate or use --precision 32-true, with another --out"
+                )
+        figures = {name: sum(values) / len(values) for name, values in means.items()}
+        factor = float(self.optimizer.param_groups[0]["lr"])
+        return {**self._at(), "part": "train", **figures, "lr": factor, **self.clock.row(len(losses))}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float | int | str] | None:
+        """Mean loss over the held-out patients; nothing of the model changes, batch-norm statistics included."""
+        fabric, config = self.fabric, self.config
+        size = config.batch_size // fabric.world_size
+        batches = validation_batches(len(self.valid), size, fabric.global_rank, fabric.world_size)
+        if not batches:
+            return None
+        self.model.eval()
+        pairs = ViewPairs(self.valid, config.image_size, config.views, config.seed)
+        totals: dict[str, float] = {}
+        for views in make_loader(pairs, batches, loader_processes(config.workers), self._pin):
+            loss, figures = self.model(*self._to_device(views))
+            for name, value in {"loss": loss, **figures}.items():
+                totals[name] = totals.get(name, 0.0) + float(value) / len(batches)
+        return {**self._at(), "part": "valid", **totals}
+
+    def _batches(self) -> Iterator[Tensor]:
+        """Batches of this process from the present step to the last; the first of a run is drawn into views.png."""
+        fabric, config = self.fabric, self.config
+        sampler = StepSampler(self.plan, self.step, self.steps, fabric.global_rank, fabric.world_size)
+        pairs = ViewPairs(self.train, config.image_size, config.views, config.seed)
+        for views in make_loader(pairs, sampler, loader_processes(config.workers), self._pin):
+            if self.step == 0 and fabric.is_global_zero:
+                _, samples = self.plan.batch(0)
+                frames = [self.train.read(int(i)) for i in samples[:: fabric.world_size][:8]]
+                write_contact_sheet(self.out / "views.png", frames, views)
+            yield views
+
+    def _to_device(self, views: Tensor) -> tuple[Tensor, Tensor]:
+        """First and second views as normalised floats; they travel as uint8."""
+        moved = views.to(self.fabric.device, non_blocking=True)
+        card = self.card
+        return normalise(moved[:, 0], card.mean, card.std), normalise(moved[:, 1], card.mean, card.std)
+
+    def _at(self) -> dict[str, int]:
+        return {"step": self.step, "epoch": (self.step - 1) // self.plan.steps_per_epoch}
+
+    @property
+    def _pin(self) -> bool:
+        return self.fabric.device.type == "cuda"
+
+
+def build_model(
+    fabric: Fabric, train: FramePool, config: PretrainConfig
+) -> tuple[Card, Method, _FabricModule, Optimizer]:
+    """Card of the encoder to be, the method, the same wrapped by Fabric on the device, and its optimiser.
+
+    A random encoder gets the normalisation of the training frames; any other keeps the one that it knows.
+    """
+    encoder, card = load_encoder(config, config.seed)
+    if config.init == "random":
+        mean, std = train.mean_and_deviation(config.seed)
+        card = replace(card, mean=mean, std=std)
+    torch.manual_seed(seed_for(config.seed, "heads"))
+    method = METHODS[config.method](encoder, config)
+    if fabric.world_size > 1 and fabric.device.type == "cuda":
+        method = convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
+    model, optimizer = fabric.setup(method, method.optimizer())
+    return replace(card, method=config.method, image_size=config.image_size), method, model, optimizer
+
+
+class Clock:
+    """Where the time goes: waiting for data, or computing."""
+
+    def __init__(self) -> None:
+        """Start waiting."""
+        self.data = self.compute = 0.0
+        self.mark = time.perf_counter()
+        self.checkpoint = time.monotonic()
+
+    def timing(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Hand on `batches`, adding up the seconds until each arrives and until the next is asked for."""
+        for batch in batches:
+            self.data += self._lap()
+            yield batch
+            self.compute += self._lap()
+
+    @property
+    def since_checkpoint(self) -> float:
+        """Seconds since the last checkpoint, or the start."""
+        return time.monotonic() - self.checkpoint
+
+    def row(self, steps: int) -> dict[str, float]:
+        """Seconds a step since the last row; starts anew."""
+        compute = (self.compute + self._lap()) / steps
+        data = self.data / steps
+        self.data = self.compute = 0.0
+        return {"data_seconds": data, "compute_seconds": compute}
+
+    def _lap(self) -> float:
+        now = time.perf_counter()
+        passed, self.mark = now - self.mark, now
+        return passed
