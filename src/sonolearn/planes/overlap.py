@@ -45,8 +45,9 @@ def find_overlap(store: Store, labels: pd.DataFrame, initialisation: Initialisat
     names = sorted({*shared["valid"], *shared["test"]})
     if names:
         sentence = (
-            f"{len(names)} patients of the validation and test parts were in the pre-training of {initialisation.name} "
-            f"({len(shared['valid'])} valid, {len(shared['test'])} test: {', '.join(names)}); its results are too good"
+            f"{len(names)} patient{'s' if len(names) > 1 else ''} of the validation and test parts took part in the "
+            f"pre-training of {initialisation.name} "
+            f"({len(shared['valid'])} valid, {len(shared['test'])} test: {', '.join(names)}); do not trust its results"
         )
         return _found("overlap", shared, sentence)
     if (seen["key_id"] != store.key_id).any():

@@ -1,0 +1,1 @@
+"""What finished runs show: comparisons, figures and one page."""

@@ -1,0 +1,155 @@
+"""Finished runs as the report needs them, read from their folders; nothing of it depends on where the folders lie."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sonolearn.console import UserError
+from sonolearn.planes import tables
+from sonolearn.planes.classify import DATA_FILE
+from sonolearn.planes.overlap import OVERLAP_FILE
+from sonolearn.runs import RUN_FILE, hash_file, read_json
+from sonolearn.ssl.encoders import ENCODER_FILE
+
+NAMES = {
+    "barlow_twins": "Barlow Twins", "vicreg": "VICReg", "simclr": "SimCLR", "moco": "MoCo", "byol": "BYOL",
+    "autoencoder": "autoencoder", "inpainting": "inpainting autoencoder", "imagenet": "ImageNet", "random": "random",
+}  # fmt: skip
+"""How methods and initialisations are written for people."""
+
+METRICS, VIEWS, PRETRAIN_SUMMARY = "metrics.csv", "views.png", "summary.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        path: its folder; only its name may be shown.
+        record: run.json.
+    """
+
+    path: Path
+    record: dict[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder."""
+        return self.path.resolve().name
+
+
+@dataclass(frozen=True)
+class PretrainRun(Run):
+    """A finished pre-training."""
+
+    summary: dict[str, Any]
+    metrics: pd.DataFrame
+    views: bytes | None
+
+    @cached_property
+    def encoder_hash(self) -> str:
+        """Names its encoder, as the classify runs that start from it do."""
+        return hash_file(self.path / ENCODER_FILE)
+
+
+@dataclass(frozen=True)
+class ClassifyRun(Run):
+    """A finished grid of trainings of one initialisation and mode.
+
+    Attributes:
+        name: of the initialisation, different for all runs of a report that are compared.
+        store: what data.json says of the labelled store.
+        initialisation: what it says of the initialisation.
+        overlap: overlap.json.
+        results: a row a fraction and seed.
+        summary: a row a fraction.
+        per_class: a row a fraction, seed and plane.
+        confusion: a row a fraction, seed, plane and predicted plane.
+        predictions: a row a fraction, seed and test image.
+    """
+
+    name: str
+    store: dict[str, Any]
+    initialisation: dict[str, Any]
+    overlap: dict[str, Any]
+    results: pd.DataFrame
+    summary: pd.DataFrame
+    per_class: pd.DataFrame
+    confusion: pd.DataFrame
+    predictions: pd.DataFrame
+
+    @property
+    def mode(self) -> str:
+        """finetune, linear or knn."""
+        return str(self.record["config"]["mode"])
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """The classes in the store's order."""
+        return tuple(self.store["planes"])
+
+    @property
+    def fractions(self) -> list[float]:
+        """Label fractions, rising."""
+        return [float(f) for f in self.summary["fraction"]]
+
+
+def read_run(path: Path) -> PretrainRun | ClassifyRun:
+    """Read one run folder.
+
+    Raises:
+        UserError: it is no run, a run of another command, unfinished or damaged.
+    """
+    if not (path / RUN_FILE).is_file():
+        raise UserError(f"{path}: is no run (it has no {RUN_FILE}); give folders that `pretrain` or `classify` made")
+    record = read_json(path / RUN_FILE)
+    readers: dict[str, tuple[str, Callable[[Path, dict[str, Any]], PretrainRun | ClassifyRun]]] = {
+        "pretrain": (PRETRAIN_SUMMARY, _read_pretrain),
+        "classify": (tables.SUMMARY, _read_classify),
+    }
+    command = record.get("command") if isinstance(record, dict) else None
+    if command not in readers:
+        raise UserError(f"{path}: is a run of `{command}`; give folders that `pretrain` or `classify` made")
+    last_file, reader = readers[command]
+    if not (path / last_file).is_file():
+        raise UserError(f"{path}: is not finished; run its `{command}` command again, it goes on where it stopped")
+    try:
+        return reader(path, record)
+    except (KeyError, OSError, pd.errors.ParserError, pd.errors.EmptyDataError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: is damaged ({error}); delete the folder and run `{command}` again") from error
+
+
+def _read_pretrain(path: Path, record: dict[str, Any]) -> PretrainRun:
+    views = path / VIEWS
+    return PretrainRun(
+        path,
+        record,
+        read_json(path / PRETRAIN_SUMMARY),
+        pd.read_csv(path / METRICS),
+        views.read_bytes() if views.is_file() else None,
+    )
+
+
+def _read_classify(path: Path, record: dict[str, Any]) -> ClassifyRun:
+    data = read_json(path / DATA_FILE)
+    text = {"plane": str, "predicted": str}
+    return ClassifyRun(
+        path,
+        record,
+        NAMES.get(data["initialisation"]["name"], data["initialisation"]["name"]),
+        data["store"],
+        data["initialisation"],
+        read_json(path / OVERLAP_FILE),
+        pd.read_csv(path / tables.RESULTS),
+        pd.read_csv(path / tables.SUMMARY),
+        pd.read_csv(path / tables.PER_CLASS, converters={"plane": str}),
+        pd.read_csv(path / tables.CONFUSION, dtype=text, keep_default_na=False),
+        tables.read_predictions(path / tables.PREDICTIONS),
+    )

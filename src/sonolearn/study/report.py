@@ -1,0 +1,152 @@
+"""`sonolearn report`: one self-contained HTML page of pre-training and classify runs."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from sonolearn import __version__
+from sonolearn.console import UserError
+from sonolearn.runs import RUN_FILE, write_text
+from sonolearn.study.commands import command_of, stores_of
+from sonolearn.study.figures import lower_end, training_curve
+from sonolearn.study.read import NAMES, ClassifyRun, PretrainRun, read_run
+from sonolearn.study.sections import mode_section
+from sonolearn.study.words import MODES, counted, listed, warnings_of
+
+VIEWS_WIDTH = 1400
+"""Widest contact sheet in the page, px."""
+
+
+def report(runs: Sequence[Path], out: Path) -> Path:
+    """Write one page about finished runs; it needs no network, no script and no other file.
+
+    Args:
+        runs: folders of pre-training and classify runs in any mix.
+        out: the HTML file.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UserError: no runs, a folder that is no finished run, or a page that cannot be written.
+    """
+    if not runs:
+        raise UserError("report needs at least one run; give the folders of `pretrain` and `classify` runs")
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder; name a file, such as --out {out / 'report.html'}")
+    found = [read_run(Path(path)) for path in dict.fromkeys(Path(run).resolve() for run in runs)]
+    classified = [run for run in found if isinstance(run, ClassifyRun)]
+    pretrained = [run for run in found if isinstance(run, PretrainRun)]
+    names = unique_names(classified)
+    classified = [replace(run, name=name) for run, name in zip(classified, names, strict=True)]
+    runs_in_order: list[PretrainRun | ClassifyRun] = [*pretrained, *classified]
+    sections = [_store_section(runs_of_store) for runs_of_store in by_store(classified)]
+    environment = Environment(loader=PackageLoader("sonolearn.study"), autoescape=True, undefined=StrictUndefined)
+    environment.filters |= {"svg": _svg_uri, "glue": _glue}
+    page = environment.get_template("report.html.j2").render(
+        title=_title(sections, pretrained),
+        sections=sections,
+        pretrained=[_pretrain_section(run) for run in pretrained],
+        reproduce=[_reproduce(run) for run in runs_in_order],
+        version=__version__,
+        run_file=RUN_FILE,
+    )
+    write_text(out, page)
+    return out
+
+
+def by_store(runs: list[ClassifyRun]) -> list[list[ClassifyRun]]:
+    """Runs of the same frames and labels together; figures are never averaged or compared across stores."""
+    fingerprints = dict.fromkeys(run.store["fingerprint"] for run in runs)
+    return [[run for run in runs if run.store["fingerprint"] == fingerprint] for fingerprint in fingerprints]
+
+
+def unique_names(runs: list[ClassifyRun]) -> list[str]:
+    """Names of the initialisations, with the run's folder where two of one store and mode are called the same."""
+    keys = [(run.store["fingerprint"], run.mode, run.name) for run in runs]
+    count = Counter(keys)
+    return [f"{run.name} ({run.folder})" if count[key] > 1 else run.name for run, key in zip(runs, keys, strict=True)]
+
+
+def _store_section(runs: list[ClassifyRun]) -> dict[str, Any]:
+    styles = {name: number for number, name in enumerate(dict.fromkeys(run.name for run in runs))}
+    modes = [mode for mode in MODES if any(run.mode == mode for run in runs)]
+    floor = lower_end(runs)
+    return {
+        "store": runs[0].store,
+        "warnings": warnings_of(runs),
+        "from_zero": floor == 0,
+        "modes": [mode_section(mode, [run for run in runs if run.mode == mode], styles, floor) for mode in modes],
+    }
+
+
+def _pretrain_section(run: PretrainRun) -> dict[str, Any]:
+    losses = {part: run.metrics.loc[run.metrics["part"] == part, "loss"].dropna() for part in ("train", "valid")}
+    return {
+        "folder": run.folder,
+        "method": NAMES.get(run.summary["method"], run.summary["method"]),
+        "summary": run.summary,
+        "curve": training_curve(run.metrics),
+        "losses": {part: f"{values.iloc[-1]:.4g}" for part, values in losses.items() if len(values)},
+        "views": _picture_uri(run.views) if run.views else None,
+        "duration": duration(float(run.summary["seconds"])),
+    }
+
+
+def _reproduce(run: PretrainRun | ClassifyRun) -> dict[str, Any]:
+    machine = run.record["machine"]
+    return {
+        "folder": run.folder,
+        "command": command_of(run).split(" --"),
+        "hash": run.record["hash"],
+        "data": ", ".join(f"{name} {fingerprint}" for name, fingerprint in run.record["data"].items()),
+        "version": run.record["sonolearn"],
+        "machine": f"{machine['processor']}, {counted(machine['cores'], None, 'core')}, {machine['system']}, "
+        f"Python {machine['python']}",
+        "stores": stores_of(run),
+    }
+
+
+def _title(sections: list[dict[str, Any]], pretrained: list[PretrainRun]) -> str:
+    if not sections:
+        methods = {NAMES.get(run.summary["method"], run.summary["method"]) for run in pretrained}
+        return f"Pre-training with {listed(sorted(methods))}"
+    names = dict.fromkeys(section["store"]["name"] for section in sections)
+    return f"Plane classification on {listed(list(names))}"
+
+
+def duration(seconds: float) -> str:
+    """45 s, 12 min, 3.5 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _glue(text: str) -> str:
+    """No line break within 0.812 ± 0.034 or 5 %."""
+    return text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}").replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def _svg_uri(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def _picture_uri(png: bytes) -> str:
+    """The contact sheet, made smaller if it is large, as a JPEG: speckle makes PNGs of megabytes."""
+    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if picture is None:
+        raise UserError("views.png is not a picture; delete it, or run the pre-training again")
+    height, width = picture.shape
+    if width > VIEWS_WIDTH:
+        picture = cv2.resize(picture, (VIEWS_WIDTH, round(height * VIEWS_WIDTH / width)), interpolation=cv2.INTER_AREA)
+    jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}"
