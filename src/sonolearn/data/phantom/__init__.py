@@ -1,14 +1,14 @@
 """A synthetic fetal heart under a synthetic ultrasound probe: scans, labelled stills and exact ground truth.
 
 One three-dimensional body a patient (`heart`, `body`), cut by a moving plane (`planes`, `sweep`), rendered as the
-physics of ultrasound does it (`tissue`, `speckle`, `render`), shown on a scanner's screen (`screen`), written in the
-formats of hospitals (`dicom`, `video`, `generate`). Nothing in it is a real person.
+physics of ultrasound does it (`tissue`, `speckle`, `picture`), shown on a scanner's screen (`screen`), written in the
+formats of hospitals (`dicom`, `video`, `dataset`). Nothing in it is a real person.
 """
 
-from sonolearn.data.phantom.generate import generate
+from sonolearn.data.phantom.dataset import generate
 from sonolearn.data.phantom.patient import Patient
+from sonolearn.data.phantom.picture import Probe, render
 from sonolearn.data.phantom.planes import PLANES, Pose, label, pose, standard_planes
-from sonolearn.data.phantom.render import Probe, render
 from sonolearn.data.phantom.sheet import contact_sheet
 from sonolearn.data.phantom.sweep import scan_poses, still_pose
 from sonolearn.data.phantom.tissue import Fetus

@@ -18,7 +18,7 @@ from pydicom.uid import (
 )
 
 from sonolearn.data.phantom.patient import MACHINES, Patient
-from sonolearn.data.phantom.render import Image
+from sonolearn.data.phantom.picture import Image
 from sonolearn.data.phantom.screen import Layout, exam_date
 
 KINDS = ("RGB", "MONOCHROME2", "JPEG YBR_FULL_422", "JPEG MONOCHROME2")

@@ -189,7 +189,8 @@ def _vessels(marks: dict[str, Array], crux: Array, axes: Array, unit: float, pat
     outflow = [heart(0.30, -0.22, 0.06), m["infundibulum"], m["pulmonary_valve"]]
     trunk = [m["pulmonary_valve"], m["trunk"], m["duct"], m["duct_end"], m["descending"]]
     cava_top, cava_root = m["cava"] + body(-0.02, -0.02, 0.7), heart(-0.2, -0.26, 0.1)
-    branch = (m["trunk"] + m["duct"]) * np.float32(0.5)
+    # The branches leave downwards, so that the right one passes below the arch.
+    branch = (m["trunk"] + m["duct"]) * np.float32(0.5) - body(0, 0, 0.05)
     return (
         *tube(aorta, [wide * r for r in (0.115, 0.092, 0.098, 0.092)], 1.0),
         *tube(arch, [wide * r for r in (0.092, 0.082, 0.075, 0.08, 0.078, 0.065)], 0.9),
@@ -197,8 +198,8 @@ def _vessels(marks: dict[str, Array], crux: Array, axes: Array, unit: float, pat
         *tube(trunk, [wide * r for r in (0.105, 0.112, 0.088, 0.075, 0.078)], 0.9),
         *tube([cava_top, m["cava"], cava_root], [wide * r for r in (0.06, 0.07, 0.08)], 0.4),
         *tube([body(-0.22, -0.2, -1.1), heart(-0.24, -0.24, -0.12)], [wide * 0.06, wide * 0.075], 0.4),
-        *tube([branch, body(-0.3, -0.22, 0.46)], [wide * 0.055, wide * 0.04], 0.4),
-        *tube([branch, body(0.42, -0.3, 0.46)], [wide * 0.05, wide * 0.035], 0.4),
+        *tube([branch, body(-0.3, -0.24, 0.34)], [wide * 0.05, wide * 0.04], 0.4),
+        *tube([branch, body(0.42, -0.3, 0.40)], [wide * 0.05, wide * 0.035], 0.4),
         *tube([body(0.45, -0.5, 0.06), heart(-0.26, 0.24, 0.03)], [wide * 0.03, wide * 0.04], 0.3),
         *tube([body(-0.4, -0.52, 0.05), heart(-0.3, 0.12, 0.03)], [wide * 0.03, wide * 0.04], 0.3),
         *tube([m["arch"], m["arch"] + body(-0.1, 0.08, 0.6)], [wide * 0.045, wide * 0.035], 0.4),

@@ -78,8 +78,8 @@ def standard_planes(heart: Heart) -> dict[str, Slice]:
     middle = np.array([0.0, 0.0, vessels[2] + 0.04 * unit], np.float32)
     return {
         "4CH": Slice(heart.at(0.1, 0.0, 0.0), heart.axes[2]),
-        "LVOT": Slice(m["aortic_valve"], _normal(out, heart.axes[1])),
-        "RVOT": Slice(m["trunk"], _normal(trunk, across)),
+        "LVOT": Slice((m["aortic_valve"] + m["ascending"]) * np.float32(0.5), _normal(out, heart.axes[1])),
+        "RVOT": Slice((m["pulmonary_valve"] + m["trunk"] + m["duct"]) / np.float32(3), _normal(trunk, across)),
         "3VV": Slice(middle, _unit(level)),
         "3VT": Slice(middle + lift, _unit(level)),
     }

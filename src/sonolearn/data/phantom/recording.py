@@ -8,8 +8,8 @@ import numpy as np
 
 from sonolearn.config import PhantomConfig
 from sonolearn.data.phantom.patient import MACHINES, generator
+from sonolearn.data.phantom.picture import Image, render
 from sonolearn.data.phantom.planes import PLANES, Pose, label
-from sonolearn.data.phantom.render import Image, render
 from sonolearn.data.phantom.screen import (
     Canvas,
     Layout,

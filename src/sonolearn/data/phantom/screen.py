@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonolearn.data.phantom.patient import MACHINES, Patient, generator
-from sonolearn.data.phantom.render import Image, Probe, sector
+from sonolearn.data.phantom.picture import Image, Probe, sector
 from sonolearn.data.phantom.solids import Array
 
 Mask = NDArray[np.bool_]

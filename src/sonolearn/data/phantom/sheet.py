@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from sonolearn.data.phantom.patient import Patient, generator
+from sonolearn.data.phantom.picture import Probe, render
 from sonolearn.data.phantom.planes import PLANES
-from sonolearn.data.phantom.render import Probe, render
 from sonolearn.data.phantom.sweep import still_pose
 from sonolearn.data.phantom.tissue import Fetus
 

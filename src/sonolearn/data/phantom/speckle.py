@@ -53,7 +53,10 @@ def blurred(patient: Patient, radius: float, depth: float, field_of_view: float,
     part = np.linspace(0, 1, depths, dtype=np.float32)
     weight: Array = np.clip(np.abs(part - 0.4) / 0.6, 0, 1) ** 1.3
     scale = _unit_variance(narrow, wide, weight)
-    both = [cv2.GaussianBlur(echoes, (0, 0), *sigma, borderType=cv2.BORDER_REFLECT) for sigma in (narrow, wide)]
+    both = [
+        cv2.GaussianBlur(echoes, (0, 0), sigmaX=across, sigmaY=along, borderType=cv2.BORDER_REFLECT)
+        for across, along in (narrow, wide)
+    ]
     share = weight[:, None, None]
     mixed = (both[0] * (1 - share) + both[1] * share) * scale[:, None, None]
     parts: Array = np.moveaxis(mixed, 2, 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import av
 
-from sonolearn.data.phantom.render import Image
+from sonolearn.data.phantom.picture import Image
 
 
 def write_mp4(path: Path, frames: list[Image], frame_rate: int) -> None:

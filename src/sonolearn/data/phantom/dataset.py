@@ -146,6 +146,7 @@ def _claim(out: Path, config: PhantomConfig) -> None:
     with naming_disk_errors(out):
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"{out} exists and holds something other than a phantom: give an empty or new folder")
+        out.mkdir(parents=True, exist_ok=True)
     write_json(card, {"format": FORMAT, "config": options})
 
 

@@ -121,7 +121,7 @@ def compress(patient: Patient, power: Array, noise: int) -> Array:
         spread = (1.7 * patient.compounding * beams / 200, 1.1 * patient.compounding * depths / 300)
         power = as_array(cv2.GaussianBlur(power, (0, 0), max(0.3, spread[0]), sigmaY=max(0.3, spread[1])))
     decibel = np.log10(power + np.float32(1e-9)) * np.float32(10)
-    top = np.float32(17.0 - patient.gain)
+    top = np.float32(20.0 - patient.gain)
     level = np.clip((decibel - top) * np.float32(1 / patient.dynamic_range) + 1, 0, 1)
     return as_array(np.power(level, np.float32(patient.grey_gamma)) * np.float32(255))
 
