@@ -92,6 +92,7 @@ def test_transfer_syntax_colour_and_loss_agree(written: tuple[Path, str]) -> Non
     assert data.LossyImageCompression == ("01" if coded else "00")
     assert ("LossyImageCompressionRatio" in data) == coded
     assert data.PhotometricInterpretation == kind.removeprefix("JPEG ")
+    assert data.UltrasoundColorDataPresent == 0
     assert data.SamplesPerPixel == (1 if "MONOCHROME" in kind else 3)
 
 

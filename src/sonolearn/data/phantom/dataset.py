@@ -93,12 +93,14 @@ def _write_scan(out: Path, fetus: Fetus, number: int, config: PhantomConfig, tur
         file = Path("scans", f"{patient.name}_{number}.mp4")
         return _keep(out, file, recording, lambda path, what: write_mp4(path, what.frames, patient.frame_rate))
     # Grey files would lose the colours of the flow.
-    kinds = [kind for kind in KINDS if not recording.masks["colour"].any() or "MONOCHROME" not in kind]
+    flow = bool(recording.masks["colour"].any())
+    kinds = [kind for kind in KINDS if not flow or "MONOCHROME" not in kind]
     kind = kinds[(turn // 2) % len(kinds)]
-    file = Path("scans", f"{patient.name}_{number}.dcm")
-    return _keep(
-        out, file, recording, lambda path, what: write_dicom(path, what.frames, patient, what.layout, number, kind)
-    )
+
+    def write(path: Path, what: Recording) -> None:
+        write_dicom(path, what.frames, patient, what.layout, number, kind, flow)
+
+    return _keep(out, Path("scans", f"{patient.name}_{number}.dcm"), recording, write)
 
 
 def _keep(

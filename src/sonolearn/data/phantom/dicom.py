@@ -27,8 +27,12 @@ _ROOT = "1.2.826.0.1.3680043.8.498."
 _JPEG_QUALITY = 90
 
 
-def write_dicom(path: Path, frames: list[Image], patient: Patient, layout: Layout, scan: int, kind: str) -> None:
+def write_dicom(
+    path: Path, frames: list[Image], patient: Patient, layout: Layout, scan: int, kind: str, flow: bool = False
+) -> None:
     """Write `frames`, each (height, width, 3) uint8 RGB, as one DICOM file of a `kind` in `KINDS`.
+
+    `flow` says that the frames show colour Doppler.
 
     All ids follow from the patient's seed and index and the number of the `scan`, and no time of writing is stored:
     the same frames give the same bytes.
@@ -44,6 +48,7 @@ def write_dicom(path: Path, frames: list[Image], patient: Patient, layout: Layou
     _describe_patient(data, patient)
     _describe_study(data, patient, scan)
     _describe_image(data, patient, pixels, kind)
+    data.UltrasoundColorDataPresent = int(flow)
     _describe_regions(data, layout)
     if kind.startswith("JPEG"):
         _compress(data, pixels)
@@ -110,7 +115,6 @@ def _describe_image(data: Dataset, patient: Patient, pixels: Image, kind: str) -
     data.FrameIncrementPointer = 0x00181063
     data.CineRate = data.RecommendedDisplayFrameRate = patient.frame_rate
     data.StartTrim, data.StopTrim = 1, pixels.shape[0]
-    data.UltrasoundColorDataPresent = int(colour)
     data.HeartRate = round(patient.heart_rate)
     data.BurnedInAnnotation = "YES"
     data.LossyImageCompression = "01" if kind.startswith("JPEG") else "00"
@@ -123,7 +127,7 @@ def _describe_regions(data: Dataset, layout: Layout) -> None:
         region = Dataset()
         region.RegionSpatialFormat = 1  # 2D
         region.RegionDataType = 1  # tissue
-        region.RegionFlags = 0b11  # opaque, protected: what other regions may not cover
+        region.RegionFlags = 0b10  # high priority, protected from scaling
         region.RegionLocationMinX0, region.RegionLocationMinY0 = column, row
         region.RegionLocationMaxX1, region.RegionLocationMaxY1 = column + probe.width - 1, row + probe.height - 1
         region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3  # cm

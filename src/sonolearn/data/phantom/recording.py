@@ -90,7 +90,7 @@ def _record(
         if split:
             other, _ = render(fetus, second, layout.probe, phase, still + 1_000_000_000)
             screen = np.maximum(screen, layout.placed(other, 1))
-        canvas = Canvas(screen)
+        canvas = Canvas(screen, masked=index == 0)
         if doppler and velocity is not None:
             draw_colour(canvas, layout, velocity, box)
         if config.text:

@@ -62,20 +62,24 @@ class Layout:
 
 
 class Canvas:
-    """A screen (height, width, 3) uint8 RGB and the masks of what was drawn on it."""
+    """A screen (height, width, 3) uint8 RGB and the masks of what was drawn on it.
 
-    def __init__(self, grey: Image) -> None:
+    Overlays stand still in a scan, so the masks of its first frame serve all: without `masked` none are drawn.
+    """
+
+    def __init__(self, grey: Image, masked: bool = True) -> None:
         """Start from a grey screen (height, width)."""
         self.rgb: Image = np.repeat(grey[:, :, None], 3, axis=2)
+        self.masked = masked
         self.masks: dict[str, Mask] = {}
 
     def draw(self, layer: str, pen: Callable[[Image, bool], None]) -> None:
         """Let `pen` draw on the screen and, with True, on the mask of `layer`, where any value but 0 counts."""
         pen(self.rgb, False)
-        stencil = np.zeros_like(self.rgb)
-        pen(stencil, True)
-        drawn = stencil.max(axis=2) > 0
-        self.masks[layer] = self.masks[layer] | drawn if layer in self.masks else drawn
+        if self.masked:
+            stencil = np.zeros_like(self.rgb)
+            pen(stencil, True)
+            self.masks[layer] = stencil.max(axis=2) > 0
 
 
 def draw_text(canvas: Canvas, layout: Layout, patient: Patient, date: str) -> None:
