@@ -26,6 +26,8 @@ from sonolearn.runs import hash_file, hash_of
 FORMAT = "sonolearn-store"
 VERSION = 1
 FRAMES, SCANS, LABELS, REJECTED = "frames.h5", "scans.csv", "labels.csv", "rejected.csv"
+# Stands in the folder while its tables and frames are being replaced: they may not belong together then.
+UNFINISHED = "unfinished"
 PARTS = ("train", "valid", "test")
 
 Frames = NDArray[np.uint8]
@@ -51,6 +53,8 @@ class Store:
         """
         self.path = Path(path)
         file = self.path / FRAMES
+        if (self.path / UNFINISHED).exists():
+            raise UserError(f"{self.path}: writing it was interrupted; run the same `sonolearn prepare` again to finish it")
         if not file.is_file():
             raise UserError(f"{self.path}: is no store (it has no {FRAMES}); make one with `sonolearn prepare`")
         try:

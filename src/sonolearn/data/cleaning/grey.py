@@ -1,0 +1,34 @@
+"""From a frame of any size to a square grey one."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from sonolearn.data.scans.scan import Pixels
+
+
+def to_grey(pixels: Pixels) -> Pixels:
+    """(H, W) or (H, W, 3) RGB uint8 as (H, W) luma (ITU-R BT.601), uint8. Crop before: it costs by the pixel."""
+    return pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def fit_scale(height: int, width: int, size: int) -> float:
+    """The factor by which `fit` scales a picture of this size."""
+    return size / max(height, width)
+
+
+def fit(grey: Pixels, size: int) -> Pixels:
+    """Scale (H, W) uint8 to (size, size): aspect kept, centred, the rest 0. Averages areas, so that speckle does not alias."""
+    height, width = grey.shape
+    scale = fit_scale(height, width, size)
+    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+    if (new_height, new_width) != (height, width):
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        grey = np.asarray(cv2.resize(grey, (new_width, new_height), interpolation=method), np.uint8)
+    if new_height == new_width == size:
+        return np.ascontiguousarray(grey)
+    square = np.zeros((size, size), np.uint8)
+    top, left = (size - new_height) // 2, (size - new_width) // 2
+    square[top : top + new_height, left : left + new_width] = grey
+    return square

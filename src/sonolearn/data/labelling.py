@@ -1,0 +1,108 @@
+"""From a label table and the blocks of a store to labels.csv: a row a labelled frame, with its part of the split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sonolearn.config import PrepareConfig
+from sonolearn.console import UserError, warn
+from sonolearn.data.items import Item
+from sonolearn.data.labels import rows_named
+from sonolearn.data.pseudonyms import Pseudonyms
+from sonolearn.data.scans.scan import printable
+from sonolearn.data.splits import check_disjoint, split_patients
+from sonolearn.data.storing import LABEL_COLUMNS, Block
+
+
+def check_patients(path: Path, table: pd.DataFrame, pseudonyms: Pseudonyms) -> None:
+    """What can be checked before images are read: the table's patients, where it names them.
+
+    Raises:
+        UserError: only one patient, a patient in two parts, or a recording of two patients.
+    """
+    named = table[table["patient"] != ""]
+    if len(named) == len(table) and named["patient"].nunique() < 2:
+        raise UserError(f"{path}: all images are of one patient; a split by patient needs at least two, three for a test part")
+    for patient, group in named.groupby("patient"):
+        parts = sorted(set(group["split"]) - {""})
+        if len(parts) > 1:
+            first = [group[group["split"] == part] for part in parts]
+            where = "; ".join(f"{part}: {rows_named(rows)}" for part, rows in zip(parts, first, strict=True))
+            raise UserError(
+                f"{path}: patient {pseudonyms.patient(str(patient))} is in more than one part of the split ({where}); put all of "
+                "a patient's rows into one part"
+            )
+    for _, group in named.groupby(named["path"].map(str)):
+        if group["patient"].nunique() > 1:
+            raise UserError(f"{path}: {rows_named(group)} give one recording to two patients; keep the right one")
+
+
+def check_duplicates(path: Path, table: pd.DataFrame, items: Sequence[Item]) -> None:
+    """Images that are alike to the byte, under two names, must agree.
+
+    Raises:
+        UserError: they differ in plane, patient, part or frames.
+    """
+    first: dict[str, Item] = {}
+    for item in items:
+        if item.outcome == "rejected":
+            continue
+        other = first.setdefault(item.row["scan"], item)
+        if other is item:
+            continue
+        rows, others = (table[table["path"].map(str) == str(i.source.paths[0])] for i in (item, other))
+        said = [sorted(zip(r["plane"], r["patient"], r["split"], r["frame"], strict=True)) for r in (rows, others)]
+        if said[0] != said[1]:
+            both = rows_named(pd.concat([others, rows]))
+            raise UserError(f"{path}: {both} are the same image under two names, but are not labelled alike; keep the right one")
+
+
+def label_rows(
+    path: Path, table: pd.DataFrame, blocks: Mapping[str, tuple[int, Block]], config: PrepareConfig, pseudonyms: Pseudonyms
+) -> pd.DataFrame:
+    """Make labels.csv.
+
+    Args:
+        path: the table's file, for messages.
+        table: as `read_labels` gives it.
+        blocks: path of an image -> first row and block of its frames; images that were rejected are missing.
+        config: the shares and the seed of the split.
+        pseudonyms: for the table's names of recordings.
+
+    Raises:
+        UserError: too few patients, or one in two parts.
+    """
+    found: list[dict[str, Any]] = []
+    for row in table.itertuples():
+        if str(row.path) not in blocks:
+            continue
+        first, block = blocks[str(row.path)]
+        scan = block.row["scan"]
+        if row.scan:
+            scan = pseudonyms.scan(f"recording {block.row['patient']} {row.scan}")
+        common = {
+            "plane": row.plane, "patient": block.row["patient"], "split": row.split,
+            "machine": printable(row.machine) or block.row["machine"], "scan": scan,
+        }  # fmt: skip
+        index = block.row["index"]
+        wanted = range(len(index)) if row.frame < 0 else [index.index(row.frame)]
+        found += [{"row": first + i, **common} for i in wanted]
+    labels = pd.DataFrame(found, columns=list(LABEL_COLUMNS)).sort_values("row", kind="stable").reset_index(drop=True)
+    if labels["patient"].nunique() < 2:
+        raise UserError(f"{path}: all readable images are of one patient; a split by patient needs at least two")
+    if labels["plane"].nunique() < 2:
+        raise UserError(f"{path}: all readable images are of one plane; a classifier needs at least two")
+    if (labels["split"] == "").all():
+        labels["split"], lacking = split_patients(labels["patient"], labels["plane"], config.split, config.split_seed)
+    else:
+        lacking = []
+    check_disjoint(labels["patient"], labels["split"])
+    for sentence in lacking:
+        warn(sentence)
+    labels["row"] = labels["row"].astype(np.int64)
+    return labels

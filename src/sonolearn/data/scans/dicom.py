@@ -1,0 +1,253 @@
+"""DICOM stills and cines, through pydicom; compressed video inside DICOM through PyAV.
+
+Frames are read one at a time, so that memory does not grow with a cine. Table look-ups (palettes, windows, MONOCHROME1)
+are computed once a file, for all possible pixel values.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.encaps import encapsulate, generate_fragments, generate_frames, parse_basic_offsets
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.pixels import as_pixel_options, convert_color_space, get_decoder
+from pydicom.pixels.utils import get_expected_length
+from pydicom.uid import MPEG2MPML, MPEGTransferSyntaxes, UID
+
+from sonolearn.data.scans.lookup import Lookup, lookup
+from sonolearn.data.scans.scan import Frame, Pixels, Region, Rejected, Scan, printable
+from sonolearn.data.scans.video import read_video
+
+# Only these are read: vendors keep hundreds of megabytes in private elements before the pixels.
+_HEADER = (
+    "SOPClassUID PatientID Manufacturer ManufacturerModelName SequenceOfUltrasoundRegions FrameTime FrameTimeVector CineRate "
+    "RecommendedDisplayFrameRate PixelSpacing NumberOfFrames SamplesPerPixel PhotometricInterpretation PlanarConfiguration "
+    "Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation RescaleIntercept RescaleSlope ModalityLUTSequence "
+    "WindowCenter WindowWidth VOILUTFunction VOILUTSequence ExtendedOffsetTable ExtendedOffsetTableLengths "
+    "RedPaletteColorLookupTableDescriptor GreenPaletteColorLookupTableDescriptor BluePaletteColorLookupTableDescriptor "
+    "RedPaletteColorLookupTableData GreenPaletteColorLookupTableData BluePaletteColorLookupTableData "
+    "SegmentedRedPaletteColorLookupTableData SegmentedGreenPaletteColorLookupTableData "
+    "SegmentedBluePaletteColorLookupTableData"
+).split()
+_CENTIMETRES = 3
+_LUMA = ("YBR_FULL", "YBR_FULL_422")
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the file begins like a DICOM file (PS3.10: 128 bytes, then DICM)."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def open_dicom(path: Path) -> Scan:
+    """Open a DICOM file.
+
+    Raises:
+        Rejected: it is damaged, holds no pictures, or holds them in a form that cannot be read.
+    """
+    with path.open("rb") as file:
+        header = _read_header(file)
+    if "Rows" not in header or not header.Rows or not header.get("Columns"):
+        raise Rejected("no_pixels", f"holds no picture ({_sop_class(header)})")
+    syntax = _syntax(header)
+    count = int(header.get("NumberOfFrames") or 1)
+    video = syntax in MPEGTransferSyntaxes or syntax == MPEG2MPML
+    if not video:
+        _decoder(syntax)  # refuse what cannot be decoded now, not after the first frames
+    fps, times = _timing(header, count)
+    spacing = [float(v) for v in header.get("PixelSpacing") or ()]
+
+    def read(takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
+        frames = _video_frames if video else _frames
+        for index, time, pixels in frames(path, header, takes, colour):
+            if pixels.shape[:2] != (header.Rows, header.Columns):
+                raise Rejected("damaged", "the picture has another size than the header says")
+            yield Frame(index, times[index] if times is not None and index < len(times) else time, pixels)
+
+    return Scan(
+        kind="dicom", height=int(header.Rows), width=int(header.Columns), read=read, count=count, fps=fps,
+        mm_per_px=_square(*spacing) if len(spacing) == 2 else None,
+        machine=printable(f"{header.get('Manufacturer') or ''} {header.get('ManufacturerModelName') or ''}"),
+        regions=tuple(_region(item) for item in header.get("SequenceOfUltrasoundRegions") or ()),
+        patient_id=str(header.get("PatientID") or "").strip() or None,
+    )  # fmt: skip
+
+
+def _read_header(file: Any) -> Dataset:
+    """The elements we use; the file then stands at the pixel element."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about values that break the standard; they may quote the header
+            header = dcmread(file, stop_before_pixels=True, specific_tags=list(_HEADER))
+            for element in header.iterall():
+                _ = element.value
+    except InvalidDicomError as error:
+        raise Rejected("not_dicom", "is no DICOM file") from error
+    except Exception as error:  # pydicom raises many kinds on damaged headers
+        raise Rejected("damaged", "the DICOM header is damaged or cut off") from error
+    return header
+
+
+def _syntax(header: Dataset) -> UID:
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if not syntax:
+        raise Rejected("damaged", "the DICOM header names no transfer syntax")
+    return UID(syntax)
+
+
+def _decoder(syntax: UID) -> Any:
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise Rejected("unsupported", f"transfer syntax {printable(syntax.name)} is not supported") from error
+    if not decoder.is_available:
+        raise Rejected("unsupported", f"transfer syntax {printable(syntax.name)} needs a decoder that is not installed")
+    return decoder
+
+
+def _sop_class(header: Dataset) -> str:
+    uid = header.get("SOPClassUID")
+    return printable(UID(uid).name) if uid else "of unknown type"
+
+
+def _timing(header: Dataset, count: int) -> tuple[float | None, NDArray[np.float64] | None]:
+    """Frames a second, and the time of each frame in s (PS3.3 C.7.6.5); a still has no time."""
+    if count == 1:
+        return None, None
+    vector = header.get("FrameTimeVector")
+    if isinstance(vector, MultiValue) and len(vector) >= count:
+        steps = np.array([float(v) for v in vector[:count]]) / 1000
+        steps[0] = 0
+        mean = steps[1:].mean()
+        return (float(1 / mean) if mean > 0 else None), steps.cumsum()
+    for name in ("FrameTime", "CineRate", "RecommendedDisplayFrameRate"):
+        value = float(header.get(name) or 0)
+        if value > 0:
+            fps = 1000 / value if name == "FrameTime" else value
+            return fps, np.arange(count) / fps
+    return None, None
+
+
+def _region(item: Dataset) -> Region:
+    units = (item.get("PhysicalUnitsXDirection"), item.get("PhysicalUnitsYDirection"))
+    deltas = [abs(float(item.get(f"PhysicalDelta{axis}") or 0)) * 10 for axis in "XY"]
+    return Region(
+        spatial_format=int(item.get("RegionSpatialFormat") or 0),
+        data_type=int(item.get("RegionDataType") or 0),
+        x0=int(item.get("RegionLocationMinX0") or 0), y0=int(item.get("RegionLocationMinY0") or 0),
+        x1=int(item.get("RegionLocationMaxX1") or 0) + 1, y1=int(item.get("RegionLocationMaxY1") or 0) + 1,
+        mm_per_px=_square(*deltas) if units == (_CENTIMETRES, _CENTIMETRES) else None,
+    )  # fmt: skip
+
+
+def _square(height: float, width: float) -> float | None:
+    """The side of a pixel if it is square within 2 %."""
+    return height if height > 0 and abs(height - width) <= 0.02 * height else None
+
+
+def _frames(
+    path: Path, header: Dataset, takes: Callable[[int], bool], colour: bool
+) -> Iterator[tuple[int, float, Pixels]]:
+    """Frames that are compressed one by one, or not at all; never more than one in memory."""
+    syntax = _syntax(header)
+    decoder, table = _decoder(syntax), lookup(header, colour)
+    with path.open("rb") as file:
+        _, vr = _to_pixels(file)
+        options = {**as_pixel_options(header), "transfer_syntax_uid": syntax, "number_of_frames": 1, "pixel_vr": vr}
+        options["pixel_keyword"] = "PixelData"
+        raw = _native if decoder.is_native else _encapsulated
+        for index, data in raw(file, header, takes):
+            try:
+                pixels, found = decoder.as_array(data, raw=True, **options)
+            except Exception as error:  # each decoding plugin has errors of its own
+                raise Rejected("damaged", f"frame {index} cannot be decoded: it is damaged or cut off") from error
+            yield index, np.nan, _shown(pixels, str(found["photometric_interpretation"]), table, colour)
+
+
+def _shown(pixels: NDArray[Any], photometric: str, table: Lookup | None, colour: bool) -> Pixels:
+    """Stored values as uint8: (H, W) grey, or (H, W, 3) RGB."""
+    if table is not None:
+        return table(pixels)
+    if photometric in _LUMA:
+        # The luma of YBR is the grey picture: no need to go through RGB.
+        return convert_color_space(pixels, photometric, "RGB") if colour else pixels[..., 0]
+    if pixels.dtype != np.uint8:
+        raise Rejected("unsupported", "colour of more than 8 bits is not supported")
+    return pixels
+
+
+def _native(file: Any, header: Dataset, takes: Callable[[int], bool]) -> Iterator[tuple[int, bytes]]:
+    """Uncompressed frames lie one behind the other."""
+    count = int(header.get("NumberOfFrames") or 1)
+    length = get_expected_length(header) // count
+    start = file.tell()
+    present = (file.seek(0, io.SEEK_END) - start) // length
+    if present < count:
+        raise Rejected("truncated", f"holds {present} of the {count} frames that its header promises")
+    for index in filter(takes, range(count)):
+        file.seek(start + index * length)
+        yield index, file.read(length)
+
+
+def _encapsulated(file: Any, header: Dataset, takes: Callable[[int], bool]) -> Iterator[tuple[int, bytes]]:
+    """Compressed frames, each wrapped again by itself for the decoder."""
+    count = int(header.get("NumberOfFrames") or 1)
+    found = 0
+    try:
+        for found, data in enumerate(generate_frames(file, number_of_frames=count), start=1):
+            if takes(found - 1):
+                yield found - 1, encapsulate([data])
+    except (ValueError, EOFError, struct.error) as error:
+        raise Rejected("truncated", f"ends within frame {found}; its header promises {count}") from error
+    if found < count:
+        raise Rejected("truncated", f"holds {found} of the {count} frames that its header promises")
+
+
+def _video_frames(
+    path: Path, header: Dataset, takes: Callable[[int], bool], colour: bool
+) -> Iterator[tuple[int, float, Pixels]]:
+    """Frames of an MPEG-2, MPEG-4 or HEVC stream inside DICOM; the compressed stream is held in memory."""
+    with path.open("rb") as file:
+        _to_pixels(file)
+        try:
+            parse_basic_offsets(file)
+            stream = io.BytesIO(b"".join(generate_fragments(file)))
+        except (ValueError, EOFError, struct.error) as error:
+            raise Rejected("truncated", "ends within its video stream") from error
+    last = -1
+    count = int(header.get("NumberOfFrames") or 1)
+    for frame in read_video(stream, lambda _: True, colour):
+        last = frame.index
+        if takes(last):
+            yield frame
+    if last + 1 < count:
+        raise Rejected("truncated", f"holds {last + 1} of the {count} frames that its header promises")
+
+
+def _to_pixels(file: Any) -> tuple[int, str]:
+    """Move to the first byte of the pixel data; give its length (-1: encapsulated) and VR."""
+    header = _read_header(file)
+    syntax = _syntax(header)
+    order = "<" if syntax.is_little_endian else ">"
+    tag = file.read(4)
+    if tag != struct.pack(order + "HH", 0x7FE0, 0x0010):
+        raise Rejected("no_pixels", f"holds no picture ({_sop_class(header)})")
+    vr = "OW"
+    if not syntax.is_implicit_VR:
+        vr = file.read(4)[:2].decode("ascii", "replace")
+    data = file.read(4)
+    if len(data) < 4:
+        raise Rejected("truncated", "ends before its first frame")
+    return struct.unpack(order + "i", data)[0], vr

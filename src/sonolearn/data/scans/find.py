@@ -1,0 +1,135 @@
+"""Finding scans: which files of a folder are scans, and which stills together are one.
+
+A folder is one *sequence* if its own media files are at least two stills of one type, named alike but for a number at the
+end of the name, and these numbers rise by a constant step: `frame_0001.png`, `frame_0002.png`, ... All other stills are
+scans of one frame each. A still that is named explicitly, or stands in a label table, is always itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sonolearn.console import UserError
+from sonolearn.data.scans.dicom import is_dicom, open_dicom
+from sonolearn.data.scans.scan import Rejected, Scan
+from sonolearn.data.scans.stills import open_sequence, open_still
+from sonolearn.data.scans.video import open_video
+
+VIDEOS = frozenset(".mp4 .m4v .mov .avi .mpeg .mpg .gif .mkv .webm .wmv .asf .ts .m2ts .vob .3gp".split())
+STILLS = frozenset(".png .jpg .jpeg .jpe .bmp .tif .tiff .webp".split())
+DICOM = frozenset((".dcm", ".dicom", ".ima"))
+# Never looked into, even if they begin like DICOM: the index of a DICOM disc is no scan.
+_SKIPPED_NAMES = frozenset(("DICOMDIR",))
+_NUMBERED = re.compile(r"(.*?)(\d+)")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One scan to be: a file, or the stills of a sequence."""
+
+    name: str
+    """Path below the folder it was found in, with `/`; a file named explicitly is as it was named."""
+    paths: tuple[Path, ...]
+    """The file, or the stills of a sequence in order."""
+
+    @property
+    def folder_or_file(self) -> Path:
+        """What to call it towards people."""
+        return self.paths[0] if len(self.paths) == 1 else self.paths[0].parent
+
+
+def find_sources(paths: Sequence[Path]) -> list[Source]:
+    """The scans of files and folders: in the order of `paths`, and within a folder by name, numbers by value.
+
+    Raises:
+        UserError: a path does not exist.
+    """
+    found: list[Source] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(_in_folder(path), key=lambda source: natural(source.name))
+        elif path.exists():
+            found.append(Source(path.as_posix(), (path,)))
+        else:
+            raise UserError(f"{path}: no such file or folder; check the spelling and the current folder")
+    return found
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """Sort key by which img2 comes before img10."""
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def open_scan(path: Path | Sequence[Path]) -> Scan:
+    """Open a file, a folder that is a sequence, or the stills of a sequence.
+
+    Raises:
+        Rejected: it cannot be read; the reason says why.
+        OSError: the file cannot be opened at all.
+    """
+    if not isinstance(path, Path):
+        return open_sequence(list(path)) if len(path) > 1 else open_scan(path[0])
+    if path.is_dir():
+        stills = sequence_of([p for p in sorted(path.iterdir()) if _is_media(p)])
+        if not stills:
+            raise Rejected("no_frames", "the folder is no sequence of numbered stills")
+        return open_sequence(stills)
+    if path.stat().st_size == 0:
+        raise Rejected("empty_file", "the file is empty (0 bytes)")
+    suffix = path.suffix.lower()
+    if is_dicom(path):
+        return open_dicom(path)
+    if suffix in DICOM:
+        raise Rejected("not_dicom", "is named like a DICOM file but is none (no DICM at byte 128)")
+    if suffix in VIDEOS:
+        return open_video(path)
+    if suffix in STILLS:
+        return open_still(path)
+    raise Rejected("unknown_format", "is neither DICOM nor a video or image of a known type")
+
+
+def sequence_of(files: Sequence[Path]) -> list[Path]:
+    """The stills in order if `files` are one sequence by the rule above, else nothing."""
+    numbers: dict[int, Path] = {}
+    alike = set()
+    for file in files:
+        match = _NUMBERED.fullmatch(file.stem)
+        if file.suffix.lower() not in STILLS or match is None:
+            return []
+        alike.add((match[1], file.suffix.lower()))
+        numbers[int(match[2])] = file
+    order = sorted(numbers)
+    steps = {after - before for before, after in zip(order, order[1:], strict=False)}
+    if len(order) < 2 or len(order) < len(files) or len(alike) > 1 or len(steps) > 1:
+        return []
+    return [numbers[n] for n in order]
+
+
+def _in_folder(root: Path) -> Iterator[Source]:
+    # A link to a folder is followed, but not twice: links may go round.
+    seen: set[str] = set()
+    for folder, children, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            children.clear()
+            continue
+        seen.add(real)
+        children[:] = sorted(c for c in children if not c.startswith(".") and c != "sonolearn-private")
+        media = [path for path in (Path(folder, name) for name in sorted(names)) if _is_media(path)]
+        stills = sequence_of(media)
+        if stills:
+            name = Path(folder).relative_to(root).as_posix()
+            yield Source(name if name != "." else root.name, tuple(stills))
+        else:
+            yield from (Source(path.relative_to(root).as_posix(), (path,)) for path in media)
+
+
+def _is_media(path: Path) -> bool:
+    """By its ending; a file with an unknown or no ending if it begins like DICOM."""
+    if path.name.startswith(".") or path.name in _SKIPPED_NAMES or not path.is_file():
+        return False
+    return path.suffix.lower() in VIDEOS | STILLS | DICOM or is_dicom(path)

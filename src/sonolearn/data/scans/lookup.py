@@ -1,0 +1,92 @@
+"""From stored DICOM values to what a screen shows, 0 to 255: palettes, windows, inverted and 16-bit grey.
+
+The table is computed once a file for every value that its bits can hold, and then costs one look-up a pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
+
+from sonolearn.data.scans.scan import Pixels, Rejected
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A table of what each stored value looks like."""
+
+    values: Pixels
+    """(n,) grey or (n, 3) RGB, uint8: entry i shows the stored value `lowest` + i."""
+    lowest: int = 0
+
+    def __call__(self, pixels: NDArray[Any]) -> Pixels:
+        """(H, W) stored values as (H, W) or (H, W, 3) uint8; values beyond the table take its ends."""
+        if pixels.dtype == np.uint8 and len(self.values) == 256 and self.values.ndim == 1:
+            return np.asarray(cv2.LUT(pixels, self.values), np.uint8)
+        index = pixels if self.lowest == 0 else pixels.astype(np.int32) - self.lowest
+        return np.take(self.values, index, axis=0, mode="clip")
+
+
+def lookup(header: Dataset, colour: bool) -> Lookup | None:
+    """The table of a DICOM file, or None where stored values are shown as they are.
+
+    Args:
+        header: with the image pixel, palette, modality and VOI elements.
+        colour: RGB for palettes instead of their grey.
+
+    Raises:
+        Rejected: more than 16 bits a value, or a palette that cannot be read.
+    """
+    photometric = str(header.get("PhotometricInterpretation") or "")
+    bits = int(header.get("BitsStored") or header.get("BitsAllocated") or 8)
+    if int(header.get("SamplesPerPixel") or 1) > 1:
+        return None
+    if bits > 16:
+        raise Rejected("unsupported", f"{bits} bits a pixel are not supported")
+    lowest = -(1 << (bits - 1)) if header.get("PixelRepresentation") == 1 else 0
+    stored = np.arange(lowest, lowest + (1 << bits)).astype(np.int32 if lowest else np.uint16)
+    try:
+        values = _palette(stored, header, colour) if photometric == "PALETTE COLOR" else _grey(stored, header)
+    except (AttributeError, ValueError, KeyError, IndexError, NotImplementedError) as error:
+        raise Rejected("unsupported", "its palette or grey-level table cannot be read") from error
+    if photometric == "MONOCHROME1":
+        values = 255 - values
+    plain = len(values) == 256 and values.ndim == 1 and lowest == 0 and np.array_equal(values, np.arange(256))
+    return None if plain else Lookup(values, lowest)
+
+
+def _palette(stored: NDArray[Any], header: Dataset, colour: bool) -> Pixels:
+    """RGB or grey of each value (PS3.3 C.7.9)."""
+    colours = apply_color_lut(stored, header)
+    # Tables of 16 bits hold 8-bit colours in their upper byte; some vendors put them into the lower one.
+    rgb = (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)
+    return rgb if colour else np.asarray(cv2.cvtColor(rgb[None], cv2.COLOR_RGB2GRAY)[0], np.uint8)
+
+
+def _grey(stored: NDArray[Any], header: Dataset) -> Pixels:
+    """Grey of each value: modality table, then the first window or VOI table, else the whole range (PS3.3 C.11)."""
+    values = np.asarray(apply_modality_lut(stored, header), np.float64)
+    width, centre = _first(header, "WindowWidth"), _first(header, "WindowCenter")
+    if width is not None and centre is not None and width >= 1:
+        if width == 1:
+            shown = (values > centre - 0.5).astype(np.float64)
+        else:
+            shown = (values - (centre - 0.5)) / (width - 1) + 0.5
+    else:
+        if "VOILUTSequence" in header:
+            values = np.asarray(apply_voi_lut(apply_modality_lut(stored, header), header), np.float64)
+        shown = (values - values.min()) / max(values.max() - values.min(), 1)
+    return np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
+
+
+def _first(header: Dataset, name: str) -> float | None:
+    value = header.get(name)
+    if value is None or value == "":
+        return None
+    return float(value[0] if hasattr(value, "__getitem__") and not isinstance(value, str) else value)

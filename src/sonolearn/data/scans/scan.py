@@ -1,0 +1,100 @@
+"""What every reader gives: a `Scan`. What cannot be used is `Rejected`, with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["dicom", "video", "still", "sequence"]
+Pixels = NDArray[np.uint8]
+
+
+class Rejected(Exception):
+    """A file that cannot be used. It never stops the others.
+
+    Attributes:
+        reason: short code for tables and programs, such as "truncated".
+        message: one sentence for people, without file name, header text or patient: it is written to the store.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason, message)
+        self.reason = reason
+        self.message = message
+
+
+class Frame(NamedTuple):
+    """One frame of a scan."""
+
+    index: int
+    """Number in the recording, from 0."""
+    time: float
+    """Seconds since the first frame; NaN for a still."""
+    pixels: Pixels
+    """(H, W) grey or (H, W, 3) RGB, uint8, 0 to 255."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """An ultrasound region as the machine wrote it (DICOM PS3.3 C.8.5.5); nothing here is checked against the picture."""
+
+    spatial_format: int
+    """1 is 2D; 2 M-mode, 3 spectral, 4 waveform, 5 graphics."""
+    data_type: int
+    """1 is tissue (B-mode), 2 colour flow; above: Doppler, waveforms, texts."""
+    x0: int
+    y0: int
+    x1: int
+    """One past the last column, in px."""
+    y1: int
+    """One past the last row, in px."""
+    mm_per_px: float | None
+    """Side of a pixel; None where it is unknown or pixels are not square."""
+
+
+# Gives the frames whose index the function takes; in colour where asked, else in what is cheapest to read.
+Read = Callable[[Callable[[int], bool], bool], Iterator[Frame]]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One recording or still. Opening it reads the header only; each call of `frames` reads the file from its start."""
+
+    kind: Kind
+    height: int
+    width: int
+    read: Read = field(repr=False)
+    count: int | None = None
+    """Number of frames by the header, None where it does not say."""
+    fps: float | None = None
+    """Frames a second, None where unknown."""
+    mm_per_px: float | None = None
+    """Side of a square pixel in mm, None where unknown; regions may know better."""
+    machine: str = ""
+    """Manufacturer and model."""
+    regions: tuple[Region, ...] = ()
+    patient_id: str | None = field(default=None, repr=False)
+    """The raw id of the header, to be pseudonymised and forgotten: never written, never shown."""
+
+    def frames(self, step: int = 1, only: Collection[int] | None = None, colour: bool = False) -> Iterator[Frame]:
+        """Read frames one by one; memory does not grow with the length of the scan.
+
+        Args:
+            step: take every n-th frame.
+            only: take these frames instead.
+            colour: give (H, W, 3) RGB where the file has colour; otherwise whichever of grey and RGB is cheaper.
+
+        Raises:
+            Rejected: the file is damaged, or ends before its last frame; known only once its end was reached.
+        """
+        wanted = None if only is None else frozenset(only)
+        return self.read((lambda index: index % step == 0) if wanted is None else wanted.__contains__, colour)
+
+
+def printable(text: object, limit: int = 64) -> str:
+    """Free text as one short printable line."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text or "")).split())[:limit]

@@ -1,0 +1,142 @@
+"""Writing a store: from the blocks of its scans, old and new, to one file of frames and its tables, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from sonolearn.data.parts import part_name
+from sonolearn.data.store import FORMAT, FRAMES, LABELS, REJECTED, SCANS, UNFINISHED, VERSION
+from sonolearn.runs import hash_of, naming_disk_errors, plain, write_text, writing
+
+SCAN_COLUMNS = (
+    "scan", "patient", "machine", "kind", "first", "frames", "source_frames", "fps", "mm_per_px",
+    "height", "width", "x0", "y0", "x1", "y1", "sector_from", "digest",
+)  # fmt: skip
+REJECTED_COLUMNS = ("scan", "kind", "reason", "message")
+LABEL_COLUMNS = ("row", "plane", "patient", "split", "machine", "scan")
+
+
+@dataclass(frozen=True)
+class Block:
+    """The frames of one scan, and where they lie now."""
+
+    row: Mapping[str, Any]
+    """Its row of the table of scans (without `first`), with `index` and `time` of its frames, and
+    `only`, the frames that were asked for."""
+    file: Path
+    """Raw frames of a part, or the frames.h5 that holds it."""
+    first: int | None = None
+    """Its first row in that frames.h5; None for a part."""
+
+    @property
+    def name(self) -> str:
+        """Name of its part."""
+        return part_name(self.row["scan"], self.row["only"])
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return len(self.row["index"])
+
+    def read(self, size: int) -> Iterator[bytes]:
+        """The frames one by one."""
+        if self.first is None:
+            with self.file.open("rb") as part:
+                for _ in range(self.count):
+                    yield part.read(size * size)
+            return
+        with h5py.File(self.file, "r") as h5:
+            chunks = h5["frames"].id
+            for row in range(self.first, self.first + self.count):
+                yield chunks.read_direct_chunk((row, 0, 0))[1]
+
+
+def stored_rows(folder: Path) -> list[dict[str, Any]] | None:
+    """The rows of the table of scans as frames.h5 holds them; None where there is no store."""
+    if not (folder / FRAMES).is_file():
+        return None
+    with h5py.File(folder / FRAMES, "r") as h5:
+        rows: list[dict[str, Any]] = json.loads(bytes(h5["scans"][:]))
+        return rows
+
+
+def stored(folder: Path) -> tuple[list[Block], dict[str, Any], str] | None:
+    """The blocks of a finished store, its options and its key id; None where there is none.
+
+    Read from frames.h5 alone, which is replaced in one step: after an interruption the tables may be newer.
+    """
+    file, rows = folder / FRAMES, stored_rows(folder)
+    if rows is None:
+        return None
+    with h5py.File(file, "r") as h5:
+        index, time = h5["index"][:], h5["time"][:]
+        options, key_id = json.loads(h5.attrs["config"]), str(h5.attrs["key_id"])
+    blocks = []
+    for row in rows:
+        part = slice(row["first"], row["first"] + row["frames"])
+        times = [None if np.isnan(t) else float(t) for t in time[part]]
+        blocks.append(Block({**row, "index": index[part].tolist(), "time": times}, file, row["first"]))
+    return blocks, options, key_id
+
+
+def write_store(
+    folder: Path,
+    blocks: Sequence[Block],
+    options: Mapping[str, Any],
+    key_id: str,
+    rejected: pd.DataFrame,
+    labels: pd.DataFrame | None,
+) -> None:
+    """Write frames.h5 and the tables. A reader sees the old store or the new one, or is told that it is unfinished."""
+    size = int(options["size"])
+    rows, first = [], 0
+    for block in blocks:
+        rows.append({**{c: block.row.get(c) for c in SCAN_COLUMNS}, "first": first, "frames": block.count, "only": block.row["only"]})
+        first += block.count
+    before = stored_rows(folder)
+    with ExitStack() as replacing:
+        if before != rows:
+            temporary = replacing.enter_context(writing(folder / FRAMES))
+            attributes = {"config": json.dumps(plain(options), sort_keys=True), "key_id": key_id}
+            _write_frames(temporary, blocks, rows, size, attributes)
+        write_text(folder / UNFINISHED, "Run the same `sonolearn prepare` again to finish this store.\n")
+        write_table(folder / SCANS, pd.DataFrame(rows, columns=list(SCAN_COLUMNS)))
+        write_table(folder / REJECTED, rejected)
+        if labels is not None:
+            write_table(folder / LABELS, labels)
+    (folder / UNFINISHED).unlink(missing_ok=True)
+
+
+def _write_frames(file: Path, blocks: Sequence[Block], rows: list[dict[str, Any]], size: int, attributes: dict[str, str]) -> None:
+    total = sum(block.count for block in blocks)
+    named = [[row["scan"], row["patient"], row["digest"]] for row in rows]
+    with h5py.File(file, "w") as h5:
+        h5.attrs.update({"format": FORMAT, "version": VERSION, "size": size, **attributes})
+        h5.attrs["fingerprint"] = hash_of([attributes, named])
+        frames = h5.create_dataset("frames", (total, size, size), np.uint8, chunks=(1, size, size))
+        row = 0
+        for block in blocks:
+            for data in block.read(size):
+                # Raw chunks past HDF5's selection machinery, as the store reads them.
+                frames.id.write_direct_chunk((row, 0, 0), data)
+                row += 1
+        times = [np.nan if t is None else t for block in blocks for t in block.row["time"]]
+        h5["scan"] = np.repeat(np.arange(len(blocks), dtype=np.int32), [block.count for block in blocks])
+        h5["index"] = np.array([i for block in blocks for i in block.row["index"]], np.int32)
+        h5["time"] = np.array(times, np.float32)
+        h5["scans"] = np.frombuffer(json.dumps(rows).encode(), np.uint8)
+
+
+def write_table(file: Path, table: pd.DataFrame) -> None:
+    """Write a CSV, whole or not at all; whole numbers stay whole where some are missing."""
+    with writing(file) as temporary, naming_disk_errors(file):
+        table.convert_dtypes(convert_string=False, convert_boolean=False, convert_floating=False).to_csv(temporary, index=False)

@@ -1,0 +1,96 @@
+"""Reading scans on several processes: each file gets one outcome, whatever it does to its process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+
+import cv2
+
+from sonolearn.console import Interrupted, progress
+from sonolearn.data.parts import Row, Task, content_hash, make_part
+
+
+def run_tasks(tasks: Sequence[Task], workers: int) -> list[Row]:
+    """Make the part of each task; rows in the order of `tasks`.
+
+    Args:
+        tasks: what to read.
+        workers: processes; 0 takes all cores, 1 stays in this process.
+
+    Raises:
+        Interrupted: Ctrl-C. Finished parts are kept.
+        UserError: parts cannot be written.
+    """
+    count = min(workers or os.cpu_count() or 1, max(1, len(tasks)))
+    try:
+        if count == 1:
+            return _here(tasks)
+        rows = _spread(tasks, count)
+    except KeyboardInterrupt as error:
+        raise Interrupted("interrupted; run the same command again to continue, what was read is kept") from error
+    return [rows[i] if i in rows else _alone(task) for i, task in enumerate(tasks)]
+
+
+def _here(tasks: Sequence[Task]) -> list[Row]:
+    rows = []
+    with progress("reading scans", len(tasks)) as bar:
+        for task in tasks:
+            rows.append(make_part(task))
+            bar.advance()
+    return rows
+
+
+def _spread(tasks: Sequence[Task], count: int) -> dict[int, Row]:
+    """Rows of the tasks that were done; if a file makes its process crash, the unfinished ones are missing."""
+    rows: dict[int, Row] = {}
+    pool = _pool(count)
+    try:
+        with progress("reading scans", len(tasks)) as bar:
+            waiting: dict[Future[Row], int] = {pool.submit(make_part, task): i for i, task in enumerate(tasks)}
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    rows[waiting.pop(future)] = future.result()
+                    bar.advance()
+    except BrokenProcessPool:
+        return rows
+    finally:
+        # Whoever stops early must not wait for hour-long scans: their parts are begun anew next time.
+        for process in list((pool._processes or {}).values()) if len(rows) < len(tasks) else []:
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+    return rows
+
+
+def _alone(task: Task) -> Row:
+    """A task after a crash: in a process of its own, so that it is known which file it is."""
+    with _pool(1) as pool:
+        try:
+            return pool.submit(make_part, task).result()
+        except BrokenProcessPool:
+            scan = task.pseudonyms.scan(content_hash(task.paths))
+            return {"scan": scan, "kind": "", "reason": "crash", "message": "makes its decoder crash: the file is damaged"}
+
+
+def _pool(count: int) -> ProcessPoolExecutor:
+    # Spawned, not forked: the same on every system, and no locks of threads are inherited.
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot tell its workers, and they would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
