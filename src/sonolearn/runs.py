@@ -74,13 +74,13 @@ def writing(path: Path) -> Iterator[Path]:
     A full disk or an unwritable folder becomes a `UserError` that names the folder.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with naming_disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with naming_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
             yield temporary
             temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager

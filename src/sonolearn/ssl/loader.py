@@ -118,6 +118,7 @@ def make_loader(
         pin_memory=pin,
         worker_init_fn=_one_thread,
         prefetch_factor=4 if workers else None,
+        persistent_workers=workers > 0,  # the loader of validation views is gone through again and again
     )
 
 

@@ -33,11 +33,11 @@ def lars(model: nn.Module, lr_weights: float, lr_biases: float, weight_decay: fl
 def warmup_cosine(step: int, steps: int, warmup: float, final: float) -> float:
     """Share of the learning rate at `step` (from 0): linear up over `warmup` steps, then a cosine down to `final`.
 
-    The last step of the run, steps - 1, is at `final` exactly.
+    The last step of the run, steps - 1, is at `final` exactly, unless the run ends within the warm-up.
     """
     if step < warmup:
         return (step + 1) / (math.ceil(warmup) + 1)
-    progress = (step - warmup) / max(1.0, steps - 1 - warmup)
+    progress = (step - warmup) / (steps - 1 - warmup) if steps - 1 > warmup else 1.0
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from lightning_fabric.wrappers import _FabricModule
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
 from sonolearn.config import PretrainConfig
 from sonolearn.console import Interrupted, UserError, progress, say
@@ -168,18 +170,14 @@ class Training:
     @torch.no_grad()
     def validate(self) -> dict[str, float | int | str] | None:
         """Mean loss over the held-out patients; nothing of the model changes, batch-norm statistics included."""
-        fabric, config = self.fabric, self.config
-        size = config.batch_size // fabric.world_size
-        batches = validation_batches(len(self.valid), size, fabric.global_rank, fabric.world_size)
-        if not batches:
+        if not len(self.validation):
             return None
         self.model.eval()
-        pairs = ViewPairs(self.valid, config.image_size, config.views, config.seed)
         totals: dict[str, float] = {}
-        for views in make_loader(pairs, batches, loader_processes(config.workers), self._pin):
+        for views in self.validation:
             loss, figures = self.model(*self._to_device(views))
             for name, value in {"loss": loss, **figures}.items():
-                totals[name] = totals.get(name, 0.0) + float(value) / len(batches)
+                totals[name] = totals.get(name, 0.0) + float(value) / len(self.validation)
         return {**self._at(), "part": "valid", **totals}
 
     def _batches(self) -> Iterator[Tensor]:
@@ -193,6 +191,15 @@ class Training:
                 frames = [self.train.read(int(i)) for i in samples[:: fabric.world_size][:8]]
                 write_contact_sheet(self.out / "views.png", frames, views)
             yield views
+
+    @cached_property
+    def validation(self) -> DataLoader[Tensor]:
+        """Views of the held-out patients, the same at every validation."""
+        fabric, config = self.fabric, self.config
+        size = config.batch_size // fabric.world_size
+        batches = validation_batches(len(self.valid), size, fabric.global_rank, fabric.world_size)
+        pairs = ViewPairs(self.valid, config.image_size, config.views, config.seed)
+        return make_loader(pairs, batches, min(2, loader_processes(config.workers)), self._pin)
 
     def _to_device(self, views: Tensor) -> tuple[Tensor, Tensor]:
         """First and second views as normalised floats; they travel as uint8."""

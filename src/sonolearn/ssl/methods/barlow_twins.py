@@ -6,6 +6,8 @@ arXiv 2103.03230.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -13,6 +15,7 @@ from torch.optim import Optimizer
 from sonolearn.config import PretrainConfig
 from sonolearn.console import UserError
 from sonolearn.ssl.distributed import gather
+from sonolearn.ssl.encoders import feature_count
 from sonolearn.ssl.methods.method import Method
 from sonolearn.ssl.optim import lars, warmup_cosine
 
@@ -21,12 +24,12 @@ class BarlowTwins(Method):
     """Encoder and projector; `forward` gives the loss of a batch of view pairs."""
 
     def __init__(self, encoder: nn.Module, config: PretrainConfig) -> None:
-        """Put a new projector on `encoder` (a timm model with `num_features`)."""
+        """Put a new projector on `encoder` (a timm model without classifier)."""
         super().__init__()
         self.encoder = encoder
         self.settings = config.barlow_twins
         self.scale = config.batch_size / 256
-        self.projector = projector(int(encoder.num_features), self.settings.projector)  # type: ignore[arg-type]
+        self.projector = projector(feature_count(encoder), self.settings.projector)
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss over the global batch, and what to log.
@@ -53,10 +56,9 @@ class BarlowTwins(Method):
 def projector(features: int, widths: tuple[int, ...]) -> nn.Sequential:
     """Linear layers without bias, with batch norm and ReLU between them (section 2.2 of the paper)."""
     layers: list[nn.Module] = []
-    for before, width in zip((features, *widths[:-2]), widths[:-1], strict=True):
+    for before, width in pairwise((features, *widths)):
         layers += [nn.Linear(before, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
-    last_input = widths[-2] if len(widths) > 1 else features
-    return nn.Sequential(*layers, nn.Linear(last_input, widths[-1], bias=False))
+    return nn.Sequential(*layers[:-2])
 
 
 def barlow_twins_loss(z1: Tensor, z2: Tensor, redundancy: float) -> tuple[Tensor, Tensor, Tensor]:

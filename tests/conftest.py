@@ -1,0 +1,17 @@
+"""Fixtures that every room's tests may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real ultrasound data beside the checkout (or $SONOLEARN_DATA); tests skip where it is missing."""
+    folder = Path(os.environ.get("SONOLEARN_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real data not found: {folder.name} beside the checkout, or set SONOLEARN_DATA")
+    return folder

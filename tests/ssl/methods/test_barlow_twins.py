@@ -1,0 +1,161 @@
+"""The Barlow Twins loss against the paper's formula, against lightly, and over two processes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from lightly.loss import BarlowTwinsLoss
+from torch import Tensor, nn
+
+from processes import on_processes
+from sonolearn.config import BarlowTwinsConfig, PretrainConfig, ViewsConfig
+from sonolearn.console import UserError
+from sonolearn.ssl.distributed import gather
+from sonolearn.ssl.encoders import Card, build, normalise
+from sonolearn.ssl.methods.barlow_twins import BarlowTwins, barlow_twins_loss, projector
+from sonolearn.ssl.optim import set_learning_rate
+
+# Batches far below, around and above D / 2, where the form of the loss changes; odd ones, and the smallest.
+SHAPES = [(2, 3), (2, 64), (3, 7), (17, 33), (31, 64), (33, 64), (64, 16), (7, 129)]
+
+
+def embeddings(count: int, features: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    z1 = torch.randn(count, features, generator=generator) * 3 + 1
+    return z1, 0.5 * z1 + torch.randn(count, features, generator=generator)
+
+
+def reference(z1: Tensor, z2: Tensor, redundancy: float) -> Tensor:
+    """Equations 1 and 2 of the paper, in float64: the cross-correlation matrix written out element by element."""
+    a, b = z1.double(), z2.double()
+    a = (a - a.mean(0)) / (a.var(0, correction=0) + 1e-5).sqrt()
+    b = (b - b.mean(0)) / (b.var(0, correction=0) + 1e-5).sqrt()
+    c = torch.einsum("ni,nj->ij", a, b) / len(a)
+    identity = torch.eye(c.shape[0], dtype=torch.bool)
+    return (c[identity] - 1).square().sum() + redundancy * c[~identity].square().sum()
+
+
+@pytest.mark.parametrize(("count", "features"), SHAPES)
+@pytest.mark.parametrize("peer", ["lightly", "formula"])
+def test_value_and_gradients_equal(count: int, features: int, peer: str) -> None:
+    z1, z2 = (z.requires_grad_() for z in embeddings(count, features))
+    loss, _, _ = barlow_twins_loss(z1, z2, 0.0051)
+    ours = torch.autograd.grad(loss, (z1, z2))
+
+    expected = BarlowTwinsLoss(0.0051)(z1, z2) if peer == "lightly" else reference(z1, z2, 0.0051)
+    theirs = torch.autograd.grad(expected, (z1, z2))
+
+    torch.testing.assert_close(loss.double(), expected.double(), rtol=2e-5, atol=1e-5)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=2e-5)
+
+
+def test_both_sums_are_reported() -> None:
+    z1, z2 = embeddings(12, 5)
+    loss, on_diagonal, off_diagonal = barlow_twins_loss(z1, z2, 0.25)
+    assert float(loss) == pytest.approx(float(on_diagonal) + 0.25 * float(off_diagonal), rel=1e-6)
+    assert float(barlow_twins_loss(z1, z2, 0.0)[0]) == pytest.approx(float(on_diagonal), rel=1e-6)
+
+
+def test_identical_uncorrelated_embeddings_have_no_loss() -> None:
+    # The columns of a Hadamard matrix but the first have mean 0, variance 1 and no correlation with each other.
+    h = np.array([[1]])
+    for _ in range(4):
+        h = np.block([[h, h], [h, -h]])
+    z = torch.tensor(h[:, 1:], dtype=torch.float32)
+    assert float(barlow_twins_loss(z, z, 0.0051)[0]) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_feature_scaled_or_shifted_changes_nothing() -> None:
+    z1, z2 = embeddings(16, 40)
+    scaled = z1 * torch.linspace(50, 200, 40) + 7
+    torch.testing.assert_close(
+        barlow_twins_loss(scaled, z2, 0.01), barlow_twins_loss(z1, z2, 0.01), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_loss_stays_in_float32_under_autocast() -> None:
+    z1, z2 = embeddings(16, 64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, _, _ = barlow_twins_loss(z1, z2, 0.0051)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, barlow_twins_loss(z1, z2, 0.0051)[0])
+
+
+def test_a_batch_of_one_is_refused() -> None:
+    with pytest.raises(UserError, match="at least 2 frames"):
+        barlow_twins_loss(torch.randn(1, 8), torch.randn(1, 8), 0.0051)
+
+
+def test_two_processes_equal_one_on_the_joined_batch() -> None:
+    on_processes(2, _compare_with_joined_batch)
+
+
+def _compare_with_joined_batch(rank: int, count: int) -> None:
+    for batch, features in [(6, 40), (20, 8)]:
+        z1, z2 = (z.requires_grad_() for z in embeddings(batch, features))
+        expected, _, _ = barlow_twins_loss(z1, z2, 0.0051)
+        g1, g2 = torch.autograd.grad(expected, (z1, z2))
+
+        share = slice(rank * batch // count, (rank + 1) * batch // count)
+        local1, local2 = z1.detach()[share].requires_grad_(), z2.detach()[share].requires_grad_()
+        loss, _, _ = barlow_twins_loss(gather(local1), gather(local2), 0.0051)
+        loss.backward()
+
+        torch.testing.assert_close(loss, expected)
+        torch.testing.assert_close(local1.grad, g1[share])
+        torch.testing.assert_close(local2.grad, g2[share])
+
+
+def test_weights_get_the_gradient_of_the_joined_batch_under_ddp() -> None:
+    on_processes(2, _compare_weights_with_joined_batch)
+
+
+def _compare_weights_with_joined_batch(rank: int, count: int) -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(5, 12)
+    x1, x2 = torch.randn(8, 5), torch.randn(8, 5)
+    expected = torch.autograd.grad(barlow_twins_loss(layer(x1), layer(x2), 0.0051)[0], list(layer.parameters()))
+
+    # The last linear map makes a loss from its input inside DDP's forward, as a method does.
+    share = slice(rank * 4, rank * 4 + 4)
+    ddp = nn.parallel.DistributedDataParallel(layer)
+    both = ddp(torch.cat([x1[share], x2[share]]))
+    loss, _, _ = barlow_twins_loss(gather(both[:4]), gather(both[4:]), 0.0051)
+    (loss * count).backward()
+    for parameter, gradient in zip(layer.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_projector_has_the_layers_of_the_paper() -> None:
+    kinds = [type(layer).__name__ for layer in projector(16, (32, 32, 24))]
+    assert kinds == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d", "ReLU", "Linear"]
+    assert projector(16, (32, 32, 24))(torch.randn(4, 16)).shape == (4, 24)
+    assert [type(layer).__name__ for layer in projector(16, (24,))] == ["Linear"]
+    assert all(layer.bias is None for layer in projector(16, (32, 24)) if isinstance(layer, nn.Linear))
+
+
+def test_it_overfits_eight_frames() -> None:
+    config = PretrainConfig(batch_size=8, barlow_twins=BarlowTwinsConfig(projector=(32, 32)), views=ViewsConfig())
+    method = BarlowTwins(build(Card("test_resnet"), seed=0), config)
+    frames = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (16, 32, 32), np.uint8))
+    first, second = normalise(frames[:8], 0.5, 0.25), normalise(frames[8:], 0.5, 0.25)
+    optimizer, losses = method.optimizer(), []
+    for _ in range(40):
+        set_learning_rate(optimizer, 20)
+        loss, _ = method(first, second)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.2 * losses[0]
+
+
+def test_learning_rates_grow_with_the_batch_and_spare_biases_the_decay() -> None:
+    config = PretrainConfig(batch_size=512, barlow_twins=BarlowTwinsConfig(projector=(8,)))
+    weights, biases = BarlowTwins(build(Card("test_resnet"), seed=0), config).optimizer().param_groups
+    assert (weights["base_lr"], biases["base_lr"]) == (pytest.approx(0.4), pytest.approx(0.0096))
+    assert (weights["weight_decay"], biases["weight_decay"]) == (1e-6, 0)
+    assert all(p.ndim == 1 for p in biases["params"])
+    assert all(p.ndim > 1 for p in weights["params"])

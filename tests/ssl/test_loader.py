@@ -1,0 +1,94 @@
+"""The loader: what a batch holds depends on seed, epoch and sample, and on nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sonolearn.config import ViewsConfig
+from sonolearn.data.store import Store
+from sonolearn.ssl.frames import FramePool, training_frames
+from sonolearn.ssl.loader import BatchPlan, StepSampler, ViewPairs, make_loader, validation_batches
+from stores import write_store
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> FramePool:
+    return training_frames([Store(write_store(tmp_path / "store", patients=3, frames=7))])
+
+
+def batches(pool: FramePool, seed: int, workers: int, first: int = 0, last: int = 9) -> list[torch.Tensor]:
+    plan = BatchPlan(len(pool), 6, 1, seed)
+    return list(
+        make_loader(ViewPairs(pool, 24, ViewsConfig(), seed), StepSampler(plan, first, last), workers, pin=False)
+    )
+
+
+def test_batches_are_uint8_pairs(pool: FramePool) -> None:
+    assert [tuple(b.shape) for b in batches(pool, 0, 0, last=4)] == [(6, 2, 24, 24)] * 3 + [(3, 2, 24, 24)]
+    assert batches(pool, 0, 0, last=1)[0].dtype == torch.uint8
+
+
+def test_equal_seeds_agree_with_0_and_2_workers_and_different_seeds_differ(pool: FramePool) -> None:
+    alone, two, other = batches(pool, 0, 0), batches(pool, 0, 2), batches(pool, 1, 0)
+    assert all(torch.equal(a, b) for a, b in zip(alone, two, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(alone, other, strict=True))
+
+
+def test_going_on_at_a_step_gives_the_batches_that_would_have_come(pool: FramePool) -> None:
+    whole, rest = batches(pool, 0, 0), batches(pool, 0, 0, first=5)
+    assert all(torch.equal(a, b) for a, b in zip(whole[5:], rest, strict=True))
+
+
+def test_views_of_a_frame_differ_between_epochs_and_within_a_pair(pool: FramePool) -> None:
+    pairs = ViewPairs(pool, 24, ViewsConfig(), seed=0)
+    early, late = pairs[(0, 3)], pairs[(1, 3)]
+    assert not torch.equal(early, late)
+    assert not torch.equal(early[0], early[1])
+
+
+@given(
+    samples=st.integers(2, 300), batch_size=st.integers(2, 64), parts=st.sampled_from([1, 2, 4]), seed=st.integers(0, 9)
+)
+def test_every_epoch_shows_each_sample_at_most_once_and_drops_little(samples, batch_size, parts, seed) -> None:
+    batch_size = max(batch_size // parts, 2) * parts
+    plan = BatchPlan(samples, batch_size, parts, seed)
+    epoch = [plan.batch(step) for step in range(plan.steps_per_epoch)]
+    seen = np.concatenate([s for _, s in epoch]) if epoch else np.array([], int)
+    assert len(set(seen)) == len(seen), "a repeat within a batch would be taken for another frame"
+    assert samples - len(seen) < 2 * parts, "at most a part of one sample, and what does not divide, is left out"
+    assert all(len(s) % parts == 0 and len(s) // parts >= 2 for _, s in epoch)
+    assert {e for e, _ in epoch} <= {0}
+    if epoch:
+        assert plan.batch(plan.steps_per_epoch)[0] == 1
+
+
+def test_processes_share_each_batch_without_overlap() -> None:
+    plan = BatchPlan(40, 16, 2, seed=0)
+    for step, shares in enumerate(zip(*(StepSampler(plan, 0, 5, rank, 2) for rank in (0, 1)), strict=True)):
+        epoch, samples = plan.batch(step)
+        assert sorted(shares[0] + shares[1]) == sorted((epoch, int(s)) for s in samples)
+        assert len(shares[0]) == len(shares[1])
+
+
+def test_validation_gives_every_process_equally_many_batches_of_two_or_more() -> None:
+    for samples in range(2, 30):
+        shares = [validation_batches(samples, 4, rank, 2) for rank in (0, 1)]
+        assert [len(b) for b in shares[0]] == [len(b) for b in shares[1]]
+        assert all(len(batch) >= 2 for batch in shares[0])
+        assert all(epoch == -1 for share in shares for batch in share for epoch, _ in batch)
+
+
+def test_a_frame_is_read_once_for_both_views(pool: FramePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = []
+    original = Store.read
+    monkeypatch.setattr(
+        Store, "read", lambda self, rows, out=None: reads.append(len(rows)) or original(self, rows, out)
+    )
+    batches(pool, 0, 0, last=2)
+    assert sum(reads) == 12

@@ -1,0 +1,47 @@
+"""LARS against its formula, and the schedule at the points that define it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sonolearn.ssl.optim import lars, set_learning_rate, warmup_cosine
+
+
+def test_lars_takes_the_step_of_its_paper() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(4, 3)
+    weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
+    optimizer = lars(layer, lr_weights=0.2, lr_biases=0.0048, weight_decay=0.01)
+    for momentum in (0.0, 0.9):
+        layer.weight.grad, layer.bias.grad = torch.ones(3, 4), torch.full((3,), 2.0)
+        decayed = torch.ones(3, 4) + 0.01 * weight
+        trust = 0.001 * weight.norm() / (torch.ones(3, 4).norm() + 0.01 * weight.norm())
+        velocity = trust * decayed + (momentum * velocity if momentum else 0)  # noqa: F821 - set in the first pass
+        bias_velocity = 2.0 + (momentum * bias_velocity if momentum else 0)  # noqa: F821
+        weight, bias = weight - 0.2 * velocity, bias - 0.0048 * bias_velocity
+        optimizer.step()
+        torch.testing.assert_close(layer.weight.detach(), weight)
+        torch.testing.assert_close(layer.bias.detach(), bias)
+
+
+def test_schedule_rises_to_one_and_falls_to_its_end_at_the_last_step() -> None:
+    factors = [warmup_cosine(step, steps=101, warmup=10, final=0.001) for step in range(101)]
+    assert factors[0] == pytest.approx(1 / 11)
+    assert factors[9] == pytest.approx(10 / 11)
+    assert factors[10] == pytest.approx(1)
+    assert factors[55] == pytest.approx(0.5 * (1 + 0.001))
+    assert factors[100] == pytest.approx(0.001)
+    assert all(a > b for a, b in zip(factors[10:], factors[11:], strict=False))
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(1, 0), (1, 10), (2, 1), (5, 20)])
+def test_schedule_of_very_short_runs_stays_in_range(steps: int, warmup: float) -> None:
+    assert all(0 < warmup_cosine(step, steps, warmup, 0.001) <= 1 for step in range(steps))
+
+
+def test_setting_the_rate_keeps_the_ratio_of_the_groups() -> None:
+    optimizer = lars(nn.Linear(2, 2), 0.2, 0.0048, 0.0)
+    set_learning_rate(optimizer, 0.5)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.0024]
