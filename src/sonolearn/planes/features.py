@@ -31,8 +31,6 @@ def extract(encoder: nn.Module, card: Card, images: Frames, fabric: Fabric) -> T
         (n, F) float32 on the fabric's device.
     """
     encoder = encoder.to(fabric.device).eval()
-    parts = []
+    batches = torch.split(torch.from_numpy(images), BATCH)
     with torch.no_grad(), fabric.autocast():
-        for frames in torch.split(torch.from_numpy(images), BATCH):
-            parts.append(encoder(normalise(frames.to(fabric.device), card.mean, card.std)).float())
-    return torch.cat(parts)
+        return torch.cat([encoder(normalise(b.to(fabric.device), card.mean, card.std)).float() for b in batches])

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sonolearn.console import UserError
+from sonolearn.console import UserError, warn
+from sonolearn.data.splits import check_disjoint
 from sonolearn.data.store import PARTS, Frames, Rows, Store
 
 READ_AT_ONCE = 256
@@ -64,7 +65,7 @@ def check_labels(store: Store, parts: tuple[str, ...]) -> pd.DataFrame:
     """The label table of a store that a classifier can be trained on.
 
     Raises:
-        UserError: there are no labels, only one plane, or a part without images.
+        UserError: there are no labels, only one plane, a part without images, or a patient in two parts.
     """
     labels = store.labels
     if labels is None or labels.empty:
@@ -77,6 +78,10 @@ def check_labels(store: Store, parts: tuple[str, ...]) -> pd.DataFrame:
                 f"{store.path}: has no labelled image in its {part} part; "
                 "make it again with another --split or more patients"
             )
+    check_disjoint(list(labels["patient"]), list(labels["split"]))
+    unlearnt = sorted(set(store.planes) - set(labels.loc[labels["split"] == "train", "plane"]))
+    if unlearnt:
+        warn(f"{store.path}: its training part has no image of {', '.join(unlearnt)}, which cannot be learnt then")
     return labels
 
 

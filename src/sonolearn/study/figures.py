@@ -45,7 +45,7 @@ def label_curves(runs: Sequence[ClassifyRun], styles: dict[str, int], floor: flo
         floor: lower end of the axis, the same in all figures that are compared.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 3.7), layout="constrained")
+        figure = Figure(figsize=(8.4, 3.6), layout="constrained")
         axes = figure.add_subplot()
         images = {f: int(n) for run in runs for f, n in zip(run.fractions, run.summary["train_images"], strict=True)}
         for number, run in enumerate(runs):
@@ -58,7 +58,7 @@ def label_curves(runs: Sequence[ClassifyRun], styles: dict[str, int], floor: flo
         axes.set(xlim=(min(images) / 1.25, max(images) * 1.25), ylim=(floor, 1.01), ylabel="macro F1, test part")
         axes.set_xlabel("label fraction, and number of training images")
         axes.grid(visible=False, axis="x")
-        axes.legend(loc="lower right", fontsize=9)
+        figure.legend(loc="outside right upper", fontsize=9)
         return as_svg(figure)
 
 

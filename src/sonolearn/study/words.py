@@ -18,7 +18,8 @@ MODES = {
 EXPLAINED = {
     "finetune": "Every weight of the encoder and a linear head learn from the labelled images.",
     "linear": "The encoder is frozen; only a linear head learns from the labelled images.",
-    "knn": "The encoder is frozen and nothing is trained: the most similar labelled images vote.",
+    "knn": "The encoder is frozen and nothing is trained: the most similar labelled images vote. "
+    "With all labels, seeds differ only where the encoder does.",
 }
 FEW_PATIENTS, FEW_SEEDS, FEW_IMAGES = 10, 3, 10
 
@@ -47,9 +48,8 @@ def _at(runs: list[ClassifyRun], fraction: float) -> list[str]:
     for run in present:
         if baseline is None or run is baseline:
             continue
-        for difference in paired_differences(run, baseline):
-            if difference.fraction == fraction:
-                sentences.append(_verdict(run.name, baseline.name, difference))
+        found = [difference for difference in paired_differences(run, baseline) if difference.fraction == fraction]
+        sentences += [_verdict(run.name, baseline.name, difference) for difference in found]
     return sentences
 
 
@@ -75,6 +75,8 @@ def warnings_of(runs: list[ClassifyRun]) -> list[str]:
         tested = counted(patients, None, "patient")
         found.append(f"The test part has {tested} only: other patients may give quite different figures.")
     for plane, images in first.store["parts"]["test"]["planes"].items():
+        if not first.store["parts"]["train"]["planes"][plane]:
+            found.append(f"The training part has no image of {plane}, so that it cannot be learnt.")
         if images < FEW_IMAGES:
             found.append(f"The test part has {counted(images, None, 'image')} of {plane}.")
     few = pd.concat([run.summary for run in runs]).groupby("fraction")["train_patients_min"].min()

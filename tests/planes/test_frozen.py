@@ -1,0 +1,111 @@
+"""Frozen encoders: features, linear heads and nearest neighbours."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.preprocessing import StandardScaler
+
+from planes.labelled_store import tiny
+from sonolearn.console import UserError
+from sonolearn.planes.features import extract
+from sonolearn.planes.knn import fit_knn, knn_votes
+from sonolearn.planes.linear import fit_linear, standardisation
+from sonolearn.ssl.devices import make_fabric
+from sonolearn.ssl.encoders import Card, build
+
+
+def clouds(n: int, separation: float, seed: int) -> tuple[torch.Tensor, np.ndarray]:
+    """Three Gaussian clouds in 8 dimensions and their classes."""
+    rng = np.random.default_rng(seed)
+    targets = np.arange(n) % 3
+    points = rng.normal(size=(n, 8)) + separation * np.eye(3, 8)[targets]
+    return torch.tensor(points, dtype=torch.float32), targets
+
+
+def test_features_leave_every_weight_and_statistic_of_the_encoder_as_it_was() -> None:
+    card = Card("test_resnet", mean=0.2, std=0.3)
+    encoder = build(card, seed=0).train()
+    before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    assert any("running_mean" in name for name in before)
+    images = np.random.default_rng(0).integers(0, 256, (140, 32, 32)).astype(np.uint8)
+    features = extract(encoder, card, images, make_fabric("cpu", "32-true"))
+    assert all(torch.equal(before[name], tensor) for name, tensor in encoder.state_dict().items())
+    assert not encoder.training
+    # The features of an image do not depend on its batch, and use the card's normalisation.
+    alone = encoder(torch.tensor((images[139] / 255 - 0.2) / 0.3, dtype=torch.float32)[None, None])
+    assert torch.allclose(features[139], alone[0], atol=1e-4)
+
+
+def test_standardisation_equals_scikit_learn_and_silences_constant_features() -> None:
+    features = torch.randn(50, 4) * torch.tensor([1.0, 5.0, 0.5, 1.0]) + 3
+    features[:, 3] = 0.7
+    shift, scale = standardisation(features)
+    found = (features - shift) * scale
+    assert found[:, :3].numpy() == pytest.approx(StandardScaler().fit_transform(features[:, :3].numpy()), abs=1e-3)
+    assert ((torch.full((1, 4), 9.0) - shift) * scale)[0, 3] == 0
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+def test_linear_head_separates_what_can_be_separated(standardise: bool) -> None:
+    train, valid, test = (clouds(300, 12, seed) for seed in range(3))
+    fitted = fit_linear(*train, *valid, 3, tiny(epochs=40, lr=0.03, standardise=standardise), seed=0)
+    assert (fitted.predict(test[0]).argmax(1) == test[1]).mean() > 0.95
+    assert fitted.valid_balanced_accuracy == 1
+
+
+def test_linear_head_on_shuffled_labels_is_at_chance() -> None:
+    train, valid, test = (clouds(300, 12, seed) for seed in range(3))
+    rng = np.random.default_rng(0)
+    wrong = rng.permutation(train[1])
+    fitted = fit_linear(train[0], wrong, valid[0], rng.permutation(valid[1]), 3, tiny(epochs=5), seed=0)
+    assert abs((fitted.predict(test[0]).argmax(1) == rng.permutation(test[1])).mean() - 1 / 3) < 0.1
+
+
+def test_linear_head_is_a_function_of_its_arguments() -> None:
+    train, valid = clouds(40, 2, 0), clouds(20, 2, 1)
+    runs = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(len(runs))  # whatever was drawn before must not matter
+        runs.append(fit_linear(*train, *valid, 3, tiny(), seed).predict(valid[0]))
+    assert (runs[0] == runs[1]).all()
+    assert (runs[0] != runs[2]).any()
+
+
+def test_linear_head_stops_at_max_steps() -> None:
+    train, valid = clouds(40, 2, 0), clouds(20, 2, 1)
+    fitted = fit_linear(*train, *valid, 3, tiny(epochs=10, max_steps=4, batch_size=16), 0)
+    assert [row["epoch"] for row in fitted.history] == [1, 2]  # 3 + 1 steps
+
+
+def test_linear_loss_that_is_not_finite_is_one_sentence() -> None:
+    train = clouds(40, 2, 0)
+    train[0][7, 3] = float("nan")
+    with pytest.raises(UserError, match="not finite at step 1"):
+        fit_linear(*train, *clouds(20, 2, 1), 3, tiny(batch_size=40), 0)
+
+
+def test_knn_votes_equal_a_plain_loop() -> None:
+    (train, targets), (queries, _) = clouds(30, 1, 0), clouds(7, 1, 1)
+    found = knn_votes(train, torch.tensor(targets), queries, 4, neighbours=5, temperature=0.1).numpy()
+    a, b = train.numpy().astype(float), queries.numpy().astype(float)
+    for row, query in zip(found, b, strict=True):
+        similarity = a @ query / np.linalg.norm(a, axis=1) / np.linalg.norm(query)
+        votes = np.zeros(4)
+        for index in np.argsort(-similarity)[:5]:
+            votes[targets[index]] += np.exp(similarity[index] / 0.1)
+        assert row == pytest.approx(votes / votes.sum(), abs=1e-5)
+
+
+def test_knn_with_fewer_images_than_neighbours_lets_all_vote() -> None:
+    train, targets = clouds(3, 10, 0)
+    fitted = fit_knn(train, targets, train[:0], targets[:0], 3, tiny("knn", neighbours=20))
+    assert (fitted.predict(train).argmax(1) == targets).all()
+    assert np.isnan(fitted.valid_balanced_accuracy)
+    assert fitted.best_epoch == 0
+
+
+def test_knn_survives_a_low_temperature() -> None:
+    train, targets = clouds(30, 3, 0)
+    assert torch.isfinite(knn_votes(train, torch.tensor(targets), train, 3, 5, temperature=1e-4)).all()
