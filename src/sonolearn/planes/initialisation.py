@@ -13,6 +13,12 @@ from sonolearn.config import ClassifyConfig
 from sonolearn.runs import hash_file
 from sonolearn.ssl.encoders import DEFAULT_ENCODER, DEFAULT_IMAGE_SIZE, Card, encoder_file, load_encoder, read_card
 
+NAMES = {
+    "barlow_twins": "Barlow Twins", "vicreg": "VICReg", "simclr": "SimCLR", "moco": "MoCo", "byol": "BYOL",
+    "autoencoder": "autoencoder", "inpainting": "inpainting autoencoder", "imagenet": "ImageNet", "random": "random",
+}  # fmt: skip
+"""How methods and initialisations are written for people."""
+
 
 class Initialisation:
     """The `init` of a configuration, checked before any data are read.
@@ -45,8 +51,8 @@ class Initialisation:
         if self.config.name:
             return self.config.name
         if self._card and self._card.method not in ("random", "imagenet", "file"):
-            return self._card.method
-        return self._short
+            return NAMES.get(self._card.method, self._card.method)
+        return NAMES.get(self._short, self._short)
 
     @cached_property
     def _short(self) -> str:

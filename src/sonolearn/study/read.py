@@ -18,12 +18,6 @@ from sonolearn.planes.overlap import OVERLAP_FILE
 from sonolearn.runs import RUN_FILE, hash_file, read_json
 from sonolearn.ssl.encoders import ENCODER_FILE
 
-NAMES = {
-    "barlow_twins": "Barlow Twins", "vicreg": "VICReg", "simclr": "SimCLR", "moco": "MoCo", "byol": "BYOL",
-    "autoencoder": "autoencoder", "inpainting": "inpainting autoencoder", "imagenet": "ImageNet", "random": "random",
-}  # fmt: skip
-"""How methods and initialisations are written for people."""
-
 METRICS, VIEWS, PRETRAIN_SUMMARY = "metrics.csv", "views.png", "summary.json"
 
 
@@ -143,13 +137,13 @@ def _read_classify(path: Path, record: dict[str, Any]) -> ClassifyRun:
     return ClassifyRun(
         path,
         record,
-        NAMES.get(data["initialisation"]["name"], data["initialisation"]["name"]),
+        data["initialisation"]["name"],
         data["store"],
         data["initialisation"],
         read_json(path / OVERLAP_FILE),
         pd.read_csv(path / tables.RESULTS),
         pd.read_csv(path / tables.SUMMARY),
-        pd.read_csv(path / tables.PER_CLASS, converters={"plane": str}),
+        pd.read_csv(path / tables.PER_CLASS, dtype={"plane": str}, keep_default_na=False, na_values=[""]),
         pd.read_csv(path / tables.CONFUSION, dtype=text, keep_default_na=False),
         tables.read_predictions(path / tables.PREDICTIONS),
     )

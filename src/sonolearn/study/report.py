@@ -15,10 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sonolearn import __version__
 from sonolearn.console import UserError
+from sonolearn.planes.initialisation import NAMES
 from sonolearn.runs import RUN_FILE, write_text
 from sonolearn.study.commands import command_of, stores_of
 from sonolearn.study.figures import lower_end, training_curve
-from sonolearn.study.read import NAMES, ClassifyRun, PretrainRun, read_run
+from sonolearn.study.read import ClassifyRun, PretrainRun, read_run
 from sonolearn.study.sections import mode_section
 from sonolearn.study.words import MODES, counted, listed, warnings_of
 
