@@ -27,15 +27,17 @@ def check_patients(path: Path, table: pd.DataFrame, pseudonyms: Pseudonyms) -> N
     """
     named = table[table["patient"] != ""]
     if len(named) == len(table) and named["patient"].nunique() < 2:
-        raise UserError(f"{path}: all images are of one patient; a split by patient needs at least two, three for a test part")
+        raise UserError(
+            f"{path}: all images are of one patient; a split by patient needs at least two, three for a test part"
+        )
     for patient, group in named.groupby("patient"):
         parts = sorted(set(group["split"]) - {""})
         if len(parts) > 1:
             first = [group[group["split"] == part] for part in parts]
             where = "; ".join(f"{part}: {rows_named(rows)}" for part, rows in zip(parts, first, strict=True))
             raise UserError(
-                f"{path}: patient {pseudonyms.patient(str(patient))} is in more than one part of the split ({where}); put all of "
-                "a patient's rows into one part"
+                f"{path}: patient {pseudonyms.patient(str(patient))} is in more than one part of the split ({where}); "
+                "put all of a patient's rows into one part"
             )
     for _, group in named.groupby(named["path"].map(str)):
         if group["patient"].nunique() > 1:
@@ -59,11 +61,17 @@ def check_duplicates(path: Path, table: pd.DataFrame, items: Sequence[Item]) -> 
         said = [sorted(zip(r["plane"], r["patient"], r["split"], r["frame"], strict=True)) for r in (rows, others)]
         if said[0] != said[1]:
             both = rows_named(pd.concat([others, rows]))
-            raise UserError(f"{path}: {both} are the same image under two names, but are not labelled alike; keep the right one")
+            raise UserError(
+                f"{path}: {both} are the same image under two names, but are not labelled alike; keep the right one"
+            )
 
 
 def label_rows(
-    path: Path, table: pd.DataFrame, blocks: Mapping[str, tuple[int, Block]], config: PrepareConfig, pseudonyms: Pseudonyms
+    path: Path,
+    table: pd.DataFrame,
+    blocks: Mapping[str, tuple[int, Block]],
+    config: PrepareConfig,
+    pseudonyms: Pseudonyms,
 ) -> pd.DataFrame:
     """Make labels.csv.
 
@@ -78,19 +86,19 @@ def label_rows(
         UserError: too few patients, or one in two parts.
     """
     found: list[dict[str, Any]] = []
-    for row in table.itertuples():
-        if str(row.path) not in blocks:
+    for row in table.to_dict("records"):
+        if str(row["path"]) not in blocks:
             continue
-        first, block = blocks[str(row.path)]
+        first, block = blocks[str(row["path"])]
         scan = block.row["scan"]
-        if row.scan:
-            scan = pseudonyms.scan(f"recording {block.row['patient']} {row.scan}")
+        if row["scan"]:
+            scan = pseudonyms.scan(f"recording {block.row['patient']} {row['scan']}")
         common = {
-            "plane": row.plane, "patient": block.row["patient"], "split": row.split,
-            "machine": printable(row.machine) or block.row["machine"], "scan": scan,
+            "plane": row["plane"], "patient": block.row["patient"], "split": row["split"],
+            "machine": printable(row["machine"]) or block.row["machine"], "scan": scan,
         }  # fmt: skip
         index = block.row["index"]
-        wanted = range(len(index)) if row.frame < 0 else [index.index(row.frame)]
+        wanted = range(len(index)) if row["frame"] < 0 else [index.index(row["frame"])]
         found += [{"row": first + i, **common} for i in wanted]
     labels = pd.DataFrame(found, columns=list(LABEL_COLUMNS)).sort_values("row", kind="stable").reset_index(drop=True)
     if labels["patient"].nunique() < 2:
@@ -98,10 +106,12 @@ def label_rows(
     if labels["plane"].nunique() < 2:
         raise UserError(f"{path}: all readable images are of one plane; a classifier needs at least two")
     if (labels["split"] == "").all():
-        labels["split"], lacking = split_patients(labels["patient"], labels["plane"], config.split, config.split_seed)
+        labels["split"], lacking = split_patients(
+            list(labels["patient"]), list(labels["plane"]), config.split, config.split_seed
+        )
     else:
         lacking = []
-    check_disjoint(labels["patient"], labels["split"])
+    check_disjoint(list(labels["patient"]), list(labels["split"]))
     for sentence in lacking:
         warn(sentence)
     labels["row"] = labels["row"].astype(np.int64)

@@ -12,11 +12,11 @@ import pandas as pd
 
 from sonolearn.config import Columns
 from sonolearn.console import UserError
-from sonolearn.data.scans.find import DICOM, STILLS, VIDEOS, natural
+from sonolearn.data.scans.find import is_media, natural
 from sonolearn.data.store import PARTS
 
-# What a table is after reading. `line` is the row as a spreadsheet counts it (the header is row 1); `frame` is -1 for the
-# whole file; empty texts where the table does not say. Patients are raw ids.
+# What a table is after reading. `line` is the row as a spreadsheet counts it (the header is row 1); `frame` is -1 for
+# the whole file; empty texts where the table does not say. Patients are raw ids.
 READ_COLUMNS = ("line", "path", "name", "plane", "patient", "split", "machine", "scan", "frame")
 _SHOWN = 5
 
@@ -37,10 +37,15 @@ def read_labels(path: Path, columns: Columns, patient_pattern: str | None) -> pd
     else:
         raise UserError(f"{path}: no such label table or folder; check the spelling and the current folder")
     if patient_pattern is not None:
-        table["patient"] = [patient_in(name, patient_pattern) or "" if not p else p for name, p in zip(table["name"], table["patient"], strict=True)]
+        table["patient"] = [
+            p or patient_in(name, patient_pattern) or ""
+            for name, p in zip(table["name"], table["patient"], strict=True)
+        ]
     _check_twice(table, path)
     if table["plane"].nunique() < 2:
-        raise UserError(f"{path}: all images are of one plane ({table['plane'].iloc[0]}); a classifier needs at least two")
+        raise UserError(
+            f"{path}: all images are of one plane ({table['plane'].iloc[0]}); a classifier needs at least two"
+        )
     order = sorted(range(len(table)), key=lambda i: (natural(table["name"].iloc[i]), table["frame"].iloc[i]))
     return table.iloc[order].reset_index(drop=True)
 
@@ -59,8 +64,8 @@ def _from_csv(path: Path, columns: Columns, patient_pattern: str | None) -> pd.D
     names = _column_names(path, raw, columns)
     if "patient" not in names and patient_pattern is None:
         raise UserError(
-            f"{path}: has no column {columns.patient!r}, and splits need the patient; name the column with --columns.patient, "
-            "or give --patient_pattern to find the patient in the image's path"
+            f"{path}: has no column {columns.patient!r}, and splits need the patient; name the column with "
+            "--columns.patient, or give --patient_pattern to find the patient in the image's path"
         )
     table = pd.DataFrame({ours: raw[theirs].str.strip() for ours, theirs in names.items()})
     table["line"] = raw.index + 2
@@ -69,7 +74,12 @@ def _from_csv(path: Path, columns: Columns, patient_pattern: str | None) -> pd.D
             table[column] = ""
     required = ["image", "plane", *(["patient"] if "patient" in names else [])]
     for column in required:
-        _refuse_rows(path, table[table[column] == ""], f"has no value in column {names[column]!r}", "fill it in or delete the row")
+        _refuse_rows(
+            path,
+            table[table[column] == ""],
+            f"has no value in column {names[column]!r}",
+            "fill it in or delete the row",
+        )
     table["split"] = table["split"].str.lower()
     _check_split(path, table, names.get("split", "split"))
     table["frame"] = _frames(path, table, names)
@@ -80,15 +90,17 @@ def _from_csv(path: Path, columns: Columns, patient_pattern: str | None) -> pd.D
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
         raise UserError(
-            f"{path}: {len(missing)} of {len(there)} images do not exist ({shown}); paths in column {names['image']!r} are relative "
-            f"to {path.parent}: correct them, or move the table"
+            f"{path}: {len(missing)} of {len(there)} images do not exist ({shown}); paths in column "
+            f"{names['image']!r} are relative to {path.parent}: correct them, or move the table"
         )
     return table[list(READ_COLUMNS)]
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True, sep=_separator(path))
+        raw = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True, sep=_separator(path)
+        )
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not text in UTF-8; save it as CSV in UTF-8") from error
     except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
@@ -126,7 +138,9 @@ def _check_split(path: Path, table: pd.DataFrame, column: str) -> None:
     given = table["split"] != ""
     if not given.any():
         return
-    _refuse_rows(path, table[~given], f"has no value in column {column!r}", "fill it in for all rows, or remove the column")
+    _refuse_rows(
+        path, table[~given], f"has no value in column {column!r}", "fill it in for all rows, or remove the column"
+    )
     wrong = table[~table["split"].isin(PARTS)]
     if len(wrong):
         _refuse_rows(path, wrong, f"says {wrong['split'].iloc[0]!r} in column {column!r}", f"write {', '.join(PARTS)}")
@@ -137,7 +151,9 @@ def _frames(path: Path, table: pd.DataFrame, names: dict[str, str]) -> pd.Series
     if "frame" not in table:
         return pd.Series(-1, index=table.index)
     wrong = table[~table["frame"].str.fullmatch(r"\d*")]
-    _refuse_rows(path, wrong, f"has no whole number from 0 in column {names['frame']!r}", "write the number of the frame")
+    _refuse_rows(
+        path, wrong, f"has no whole number from 0 in column {names['frame']!r}", "write the number of the frame"
+    )
     return table["frame"].replace("", "-1").astype(int)
 
 
@@ -150,18 +166,22 @@ def _check_twice(table: pd.DataFrame, path: Path) -> None:
         rows = rows_named(group)
         for column in ("plane", "patient", "split"):
             if group[column].nunique() > 1:
-                what = f"two values for {column} " + ("" if column == "patient" else f"({' and '.join(sorted(group[column].unique())[:2])})")
+                what = f"two values for {column} " + (
+                    "" if column == "patient" else f"({' and '.join(sorted(group[column].unique())[:2])})"
+                )
                 raise UserError(f"{path}: {rows} give the same image {what.strip()}; keep the right one")
         raise UserError(f"{path}: {rows} are the same image; delete all but one")
 
 
 def _from_folders(root: Path) -> pd.DataFrame:
     """A folder a class: the class is the sub-folder's name; files may lie deeper."""
-    rows = []
-    for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        for file in sorted(folder.rglob("*")):
-            if file.is_file() and not file.name.startswith(".") and file.suffix.lower() in VIDEOS | STILLS | DICOM:
-                rows.append((0, file, file.relative_to(root).as_posix(), folder.name, "", "", "", "", -1))
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    rows = [
+        (0, file, file.relative_to(root).as_posix(), folder.name, "", "", "", "", -1)
+        for folder in folders
+        for file in sorted(folder.rglob("*"))
+        if is_media(file)
+    ]
     if not rows:
         raise UserError(f"{root}: has no sub-folders with images; make a folder for each plane, or give a CSV")
     return pd.DataFrame(rows, columns=list(READ_COLUMNS))
@@ -177,4 +197,8 @@ def rows_named(table: pd.DataFrame | Sequence[int]) -> str:
     if isinstance(table, pd.DataFrame) and (table["line"] == 0).all():
         return " and ".join(table["name"].iloc[:2])
     lines = [str(line) for line in (table["line"] if isinstance(table, pd.DataFrame) else table)]
-    return ("row " if len(lines) == 1 else "rows ") + ", ".join(lines[:_SHOWN]) + (f", ... ({len(lines)})" if len(lines) > _SHOWN else "")
+    return (
+        ("row " if len(lines) == 1 else "rows ")
+        + ", ".join(lines[:_SHOWN])
+        + (f", ... ({len(lines)})" if len(lines) > _SHOWN else "")
+    )

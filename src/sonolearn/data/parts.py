@@ -1,8 +1,8 @@
 """One scan at a time, by worker processes: from files to a *part*, the clean frames of one scan on disk.
 
-A part is two files below STORE/parts: `NAME.frames`, the raw frames one behind the other, appended as they are read, and
-`NAME.json`, its row of the table, written last: where it stands, the part is whole. So an interruption costs at most
-the scans that were being read, and no scan is ever in memory.
+A part is two files below STORE/parts: `NAME.frames`, the raw frames one behind the other, appended as they are read,
+and `NAME.json`, its row of the table, written last: where it stands, the part is whole. So an interruption costs at
+most the scans that were being read, and no scan is ever in memory.
 """
 
 from __future__ import annotations
@@ -10,14 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from sonolearn.console import UserError
 from sonolearn.data.cleaning.clean import Cleaned, clean
 from sonolearn.data.pseudonyms import Pseudonyms
 from sonolearn.data.scans.find import open_scan
@@ -65,15 +63,17 @@ def make_part(task: Task) -> Row:
 
     Returns:
         The row of the table of scans with `index`, `time` and `digest` of its frames; or, for a scan that cannot be
-        used, `reason` and `message`; or `scan` alone where the store holds it. `patient` is the pseudonym of the header's
-        patient, or empty.
+        used, `reason` and `message`; or `scan` alone where the store holds it. `patient` is the pseudonym of the
+        header's patient, or empty.
     """
     try:
         scan = task.pseudonyms.scan(content_hash(task.paths))
     except OSError:
         # Its content cannot name it, so its path does, which the key hides.
         unread = task.pseudonyms.scan(f"unread {task.paths[0].absolute()}")
-        return _rejection(unread, "", Rejected("unreadable", "cannot be opened: it may be forbidden or on a broken disk"))
+        return _rejection(
+            unread, "", Rejected("unreadable", "cannot be opened: it may be forbidden or on a broken disk")
+        )
     if task.refused is not None:
         return _rejection(scan, "", Rejected(*task.refused))
     name = part_name(scan, task.only)
@@ -100,9 +100,10 @@ def _made(task: Task, scan: str, file: Path) -> Row:
             written = _write_frames(cleaned, temporary)
     except Rejected as rejection:
         return _rejection(scan, kind, rejection)
-    except (OSError, MemoryError) as error:
-        if isinstance(error, OSError) and error.filename is not None and Path(error.filename).parent == task.folder:
-            raise
+    except UserError:  # a full disk concerns all scans
+        raise
+    except Exception:
+        # Decoders raise what they like on damaged files, and one bad file must not stop the others.
         return _rejection(scan, kind, Rejected("unreadable", "cannot be read: the file or its disk is damaged"))
     if task.only is not None and len(written["index"]) < len(task.only):
         file.unlink()
@@ -140,7 +141,7 @@ def _row(scan: str, opened: Scan, cleaned: Cleaned, pseudonyms: Pseudonyms) -> R
         "kind": opened.kind,
         "source_frames": opened.count,
         "fps": None if opened.fps is None else round(opened.fps, 4),
-        "mm_per_px": None if cleaned.mm_per_px is None else float(np.format_float_positional(cleaned.mm_per_px, 6, fractional=False)),
+        "mm_per_px": None if cleaned.mm_per_px is None else float(f"{cleaned.mm_per_px:.6g}"),
         "height": opened.height, "width": opened.width,
         "x0": box.x0, "y0": box.y0, "x1": box.x1, "y1": box.y1, "sector_from": box.source,
     }  # fmt: skip
@@ -174,6 +175,6 @@ def drop_parts(store: Path) -> None:
     """Delete the parts of a store."""
     folder = parts_folder(store)
     for file in folder.iterdir() if folder.is_dir() else ():
-        os.unlink(file)
+        file.unlink()
     if folder.is_dir():
         folder.rmdir()

@@ -1,6 +1,6 @@
 """`sonolearn prepare`: from files to a store. Scans are read by processes into parts, then assembled in a fixed order.
 
-What is stored depends on the files, the options and the key alone: not on the number of processes, not on interruptions.
+What is stored depends on the files, the options and the key alone, not on the number of processes or on interruptions.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def prepare(paths: Sequence[Path], out: Path, labels: Path | None, config: Prepa
         config: size, frame skip, patients, split, ...
 
     Raises:
-        UserError: nothing to read or nothing readable, a mistake in the label table, another store in `out`, a full disk.
+        UserError: nothing readable, a mistake in the label table, another store in `out`, a full disk.
     """
     if bool(paths) == (labels is not None):
         raise UserError("give either files and folders to read, or --labels with a table or a folder, not both")
@@ -92,7 +92,20 @@ def _read(
         if scan is not None:
             item.row = {"scan": scan}
         if scan is None or item.name not in old:
-            tasks.append((item, Task(item.source.paths, parts_folder(out), options, pseudonyms, item.only, item.refused, frozenset(old))))
+            tasks.append(
+                (
+                    item,
+                    Task(
+                        item.source.paths,
+                        parts_folder(out),
+                        options,
+                        pseudonyms,
+                        item.only,
+                        item.refused,
+                        frozenset(old),
+                    ),
+                )
+            )
     for (item, _), row in zip(tasks, run_tasks([task for _, task in tasks], config.workers), strict=True):
         item.row = row
     chosen = _choose(items, out, old, pseudonyms, labels)
@@ -101,7 +114,9 @@ def _read(
         _remember(items, private, out)
         reasons = Counter(item.row["message"] for item in items)
         listed = "; ".join(f"{count} x: {message}" for message, count in reasons.most_common(5))
-        raise UserError(f"none of the {len(items)} files can be used ({listed}); the files are listed in {private / 'sources.csv'}")
+        raise UserError(
+            f"none of the {len(items)} files can be used ({listed}); the files are listed in {private / 'sources.csv'}"
+        )
     return blocks
 
 
@@ -120,9 +135,12 @@ def _claim(out: Path, options: Options, key_id: str) -> list[Block]:
     if found is not None and found != wanted:
         name = next(n for n in wanted if found.get(n) != wanted[n])
         if name == "key":
-            raise UserError(f"{out}: was made with another key ({found.get(name)}, not {key_id}); name its folder with --key")
+            raise UserError(
+                f"{out}: was made with another key ({found.get(name)}, not {key_id}); name its folder with --key"
+            )
         raise UserError(
-            f"{out}: was made with {name} {found.get(name)}, not {wanted[name]}; give another --out, or the same options"
+            f"{out}: was made with {name} {found.get(name)}, not {wanted[name]}; "
+            "give another --out, or the same options"
         )
     parts_folder(out).mkdir(parents=True, exist_ok=True)
     remove_leftovers(parts_folder(out))
@@ -135,9 +153,9 @@ def _unchanged(items: Sequence[Item], private: Path, out: Path) -> dict[str, str
     """Path -> scan of files that are as they were when they were stored: no need to read them again."""
     table = read_sources(private)
     table = table[(table["store"] == str(out.absolute())) & table["outcome"].isin(["stored", "duplicate"])]
-    known = {row.path: (row.scan, (row.bytes, row.changed)) for row in table.itertuples()}
+    known = {r["path"]: (r["scan"], (r["bytes"], r["changed"])) for r in table.to_dict("records")}
     return {
-        item.path: known[item.path][0]
+        item.path: str(known[item.path][0])
         for item in items
         if item.refused is None and item.path in known and known[item.path][1] == item.changed()
     }
@@ -163,23 +181,34 @@ def _choose(
                 patient, alone = pseudonyms.unknown_patient(item.row["scan"]), alone + 1
             if known is not None and labels is None and patient != known.row["patient"]:
                 raise UserError(
-                    f"{item.path}: the store holds it under another patient; if --patient_pattern was mended, make the store anew"
+                    f"{item.path}: the store holds it under another patient; "
+                    "if --patient_pattern was mended, make the store anew"
                 )
             item.patient = patient
             block = known or Block(item.row, parts_folder(out) / f"{item.name}.frames")
-            chosen[item.name] = replace(block, row={**block.row, "patient": patient, "machine": item.machine or block.row["machine"]})
+            chosen[item.name] = replace(
+                block, row={**block.row, "patient": patient, "machine": item.machine or block.row["machine"]}
+            )
     if alone and labels is not None:
-        raise UserError(f"{labels}: {alone} images do not say whose they are; give --patient_pattern to find the patient in their paths")
+        raise UserError(
+            f"{labels}: {alone} images do not say whose they are; "
+            "give --patient_pattern to find the patient in their paths"
+        )
     if alone:
         warn(
-            f"{alone} files do not say whose they are, so each counts as a patient and nobody can see whether patients overlap; "
-            "give --patient_pattern if their paths tell"
+            f"{alone} files do not say whose they are, so each counts as a patient and nobody can see whether patients "
+            "overlap; give --patient_pattern if their paths tell"
         )
     return list(chosen.values())
 
 
 def _label_table(
-    labels: Path, table: pd.DataFrame, items: Sequence[Item], blocks: Sequence[Block], config: PrepareConfig, pseudonyms: Pseudonyms
+    labels: Path,
+    table: pd.DataFrame,
+    items: Sequence[Item],
+    blocks: Sequence[Block],
+    config: PrepareConfig,
+    pseudonyms: Pseudonyms,
 ) -> pd.DataFrame:
     """labels.csv for the images that could be read."""
     first, row = {}, 0
@@ -209,8 +238,10 @@ def _remember(items: Sequence[Item], private: Path, out: Path) -> None:
     for item in items:
         size, changed = item.changed()
         rows.append({
-            "store": str(out.absolute()), "scan": item.row["scan"], "patient": "" if item.outcome == "rejected" else item.patient,
-            "outcome": item.outcome, "reason": item.row.get("reason", ""), "path": item.path, "bytes": size, "changed": changed,
+            "store": str(out.absolute()), "scan": item.row["scan"],
+            "patient": "" if item.outcome == "rejected" else item.patient,
+            "outcome": item.outcome, "reason": item.row.get("reason", ""),
+            "path": item.path, "bytes": size, "changed": changed,
         })  # fmt: skip
     update_sources(private, rows)
 
@@ -223,5 +254,6 @@ def _summarise(items: Sequence[Item], blocks: Sequence[Block], out: Path, privat
     patients = len({block.row["patient"] for block in blocks})
     say(
         f"{out}: {len(blocks)} scans, {sum(block.count for block in blocks)} frames of {patients} patients; "
-        f"rejected {outcomes['rejected']}{because}, duplicates {outcomes['duplicate']}; which file is which: {private / 'sources.csv'}"
+        f"rejected {outcomes['rejected']}{because}, duplicates {outcomes['duplicate']}; "
+        f"which file is which: {private / 'sources.csv'}"
     )

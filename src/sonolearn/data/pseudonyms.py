@@ -13,7 +13,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,10 +99,8 @@ def _make(folder: Path) -> None:
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
             file.write(secrets.token_hex(_KEY_BYTES) + "\n")
-        try:
+        with suppress(FileExistsError):
             os.link(temporary, folder / KEY_FILE)
-        except FileExistsError:
-            pass
     finally:
         temporary.unlink(missing_ok=True)
 

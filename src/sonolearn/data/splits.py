@@ -50,7 +50,9 @@ def split_patients(
     """
     counts = pd.crosstab(pd.Series(list(patients), name="patient"), pd.Series(list(planes), name="plane"))
     images = counts.to_numpy(dtype=np.float64)
-    part_of_patient = _assign(images, np.asarray(shares, np.float64), generator_for(seed, "split").permutation(len(images)))
+    part_of_patient = _assign(
+        images, np.asarray(shares, np.float64), generator_for(seed, "split").permutation(len(images))
+    )
     names = dict(zip(counts.index, (PARTS[p] for p in part_of_patient), strict=True))
     lacking = [
         f"the {part} part has no image of {plane}: too few patients show it"
@@ -74,7 +76,9 @@ def _assign(images: NDArray[np.float64], shares: NDArray[np.float64], order: NDA
         empty = [s for s in range(len(shares)) if shares[s] > 0 and not (part == s).any()]
         # Every part gets a patient as long as there are enough of them.
         open_parts = empty if len(empty) >= len(left) else [s for s in range(len(shares)) if shares[s] > 0]
-        part[patient] = max(open_parts, key=lambda s: (round(wanted[s, plane], 6), s in empty, round(wanted[s].sum(), 6), -s))
+        part[patient] = max(
+            open_parts, key=lambda s: (round(wanted[s, plane], 6), s in empty, round(wanted[s].sum(), 6), -s)
+        )
         wanted[part[patient]] -= images[patient]
         left.remove(patient)
     return part
@@ -86,11 +90,17 @@ def check_disjoint(patients: Sequence[str], splits: Sequence[str]) -> None:
     Raises:
         UserError: naming the pseudonyms of the first such patients.
     """
-    parts = pd.DataFrame({"patient": list(patients), "split": list(splits)}).groupby("patient")["split"].agg(lambda s: sorted(set(s)))
+    parts = (
+        pd.DataFrame({"patient": list(patients), "split": list(splits)})
+        .groupby("patient")["split"]
+        .agg(lambda s: sorted(set(s)))
+    )
     shared = parts[parts.map(len) > 1]
     if len(shared):
         named = ", ".join(f"{patient} ({' and '.join(found)})" for patient, found in shared.head(3).items())
-        raise UserError(f"{len(shared)} patients are in more than one part of the split: {named}; put each into one part")
+        raise UserError(
+            f"{len(shared)} patients are in more than one part of the split: {named}; put each into one part"
+        )
 
 
 def label_fraction(labels: pd.DataFrame, planes: Sequence[str], fraction: float, seed: int) -> Subset:
@@ -123,15 +133,15 @@ def subset(labels: pd.DataFrame, planes: Sequence[str], rows: Rows) -> Subset:
 
 
 def overlap(first: Store, second: Store, patients: Iterable[str] | None = None) -> list[str]:
-    """Patients of `first` that are also in `second`, or among `patients` of it (such as those of its test part); sorted.
+    """Patients of `first` that are also in `second`, or among `patients` of it (such as its test part); sorted.
 
     Raises:
         UserError: the stores were made with different keys, so that their pseudonyms cannot be compared.
     """
     if first.key_id != second.key_id:
         raise UserError(
-            f"{first.path} and {second.path}: were made with different keys ({first.key_id}, {second.key_id}), so nobody can "
-            "see whether they share patients; make one of them again with the other's --key"
+            f"{first.path} and {second.path}: were made with different keys ({first.key_id}, {second.key_id}), "
+            "so nobody can see whether they share patients; make one of them again with the other's --key"
         )
     others = set(second.scans["patient"] if patients is None else patients)
     return sorted(others.intersection(first.scans["patient"]))

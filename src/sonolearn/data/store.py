@@ -54,7 +54,9 @@ class Store:
         self.path = Path(path)
         file = self.path / FRAMES
         if (self.path / UNFINISHED).exists():
-            raise UserError(f"{self.path}: writing it was interrupted; run the same `sonolearn prepare` again to finish it")
+            raise UserError(
+                f"{self.path}: writing it was interrupted; run the same `sonolearn prepare` again to finish it"
+            )
         if not file.is_file():
             raise UserError(f"{self.path}: is no store (it has no {FRAMES}); make one with `sonolearn prepare`")
         try:

@@ -1,4 +1,4 @@
-"""Writing a store: from the blocks of its scans, old and new, to one file of frames and its tables, whole or not at all."""
+"""Writing a store: from the blocks of its scans, old and new, to one file of frames and its tables."""
 
 from __future__ import annotations
 
@@ -100,7 +100,14 @@ def write_store(
     size = int(options["size"])
     rows, first = [], 0
     for block in blocks:
-        rows.append({**{c: block.row.get(c) for c in SCAN_COLUMNS}, "first": first, "frames": block.count, "only": block.row["only"]})
+        rows.append(
+            {
+                **{c: block.row.get(c) for c in SCAN_COLUMNS},
+                "first": first,
+                "frames": block.count,
+                "only": block.row["only"],
+            }
+        )
         first += block.count
     before = stored_rows(folder)
     with ExitStack() as replacing:
@@ -116,7 +123,9 @@ def write_store(
     (folder / UNFINISHED).unlink(missing_ok=True)
 
 
-def _write_frames(file: Path, blocks: Sequence[Block], rows: list[dict[str, Any]], size: int, attributes: dict[str, str]) -> None:
+def _write_frames(
+    file: Path, blocks: Sequence[Block], rows: list[dict[str, Any]], size: int, attributes: dict[str, str]
+) -> None:
     total = sum(block.count for block in blocks)
     named = [[row["scan"], row["patient"], row["digest"]] for row in rows]
     with h5py.File(file, "w") as h5:
@@ -139,4 +148,6 @@ def _write_frames(file: Path, blocks: Sequence[Block], rows: list[dict[str, Any]
 def write_table(file: Path, table: pd.DataFrame) -> None:
     """Write a CSV, whole or not at all; whole numbers stay whole where some are missing."""
     with writing(file) as temporary, naming_disk_errors(file):
-        table.convert_dtypes(convert_string=False, convert_boolean=False, convert_floating=False).to_csv(temporary, index=False)
+        table.convert_dtypes(convert_string=False, convert_boolean=False, convert_floating=False).to_csv(
+            temporary, index=False
+        )

@@ -74,7 +74,12 @@ def _alone(task: Task) -> Row:
             return pool.submit(make_part, task).result()
         except BrokenProcessPool:
             scan = task.pseudonyms.scan(content_hash(task.paths))
-            return {"scan": scan, "kind": "", "reason": "crash", "message": "makes its decoder crash: the file is damaged"}
+            return {
+                "scan": scan,
+                "kind": "",
+                "reason": "crash",
+                "message": "makes its decoder crash: the file is damaged",
+            }
 
 
 def _pool(count: int) -> ProcessPoolExecutor:

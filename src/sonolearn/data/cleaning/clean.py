@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -72,6 +72,6 @@ def _clean_frames(frames: Iterator[Frame], sector: Sector, size: int) -> Iterato
         if int(grey.max()) - int(grey.min()) < _BLANK_RANGE:
             continue
         shown = True
-        yield frame._replace(pixels=grey)
+        yield replace(frame, pixels=grey)
     if not shown:
         raise Rejected("blank", "shows nothing: all its frames are of one grey")

@@ -19,7 +19,10 @@ def fit_scale(height: int, width: int, size: int) -> float:
 
 
 def fit(grey: Pixels, size: int) -> Pixels:
-    """Scale (H, W) uint8 to (size, size): aspect kept, centred, the rest 0. Averages areas, so that speckle does not alias."""
+    """Scale (H, W) uint8 to (size, size): aspect kept, centred, the rest 0.
+
+    Shrinking averages areas, so that speckle does not alias.
+    """
     height, width = grey.shape
     scale = fit_scale(height, width, size)
     new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))

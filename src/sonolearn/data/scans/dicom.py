@@ -10,6 +10,7 @@ import io
 import struct
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,56 @@ from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate, generate_fragments, generate_frames, parse_basic_offsets
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
-from pydicom.pixels import as_pixel_options, convert_color_space, get_decoder
-from pydicom.pixels.utils import get_expected_length
-from pydicom.uid import MPEG2MPML, MPEGTransferSyntaxes, UID
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import convert_color_space
+from pydicom.pixels.utils import as_pixel_options, get_expected_length
+from pydicom.uid import MPEG2MPML, UID, MPEGTransferSyntaxes
 
 from sonolearn.data.scans.lookup import Lookup, lookup
 from sonolearn.data.scans.scan import Frame, Pixels, Region, Rejected, Scan, printable
 from sonolearn.data.scans.video import read_video
 
 # Only these are read: vendors keep hundreds of megabytes in private elements before the pixels.
-_HEADER = (
-    "SOPClassUID PatientID Manufacturer ManufacturerModelName SequenceOfUltrasoundRegions FrameTime FrameTimeVector CineRate "
-    "RecommendedDisplayFrameRate PixelSpacing NumberOfFrames SamplesPerPixel PhotometricInterpretation PlanarConfiguration "
-    "Rows Columns BitsAllocated BitsStored HighBit PixelRepresentation RescaleIntercept RescaleSlope ModalityLUTSequence "
-    "WindowCenter WindowWidth VOILUTFunction VOILUTSequence ExtendedOffsetTable ExtendedOffsetTableLengths "
-    "RedPaletteColorLookupTableDescriptor GreenPaletteColorLookupTableDescriptor BluePaletteColorLookupTableDescriptor "
-    "RedPaletteColorLookupTableData GreenPaletteColorLookupTableData BluePaletteColorLookupTableData "
-    "SegmentedRedPaletteColorLookupTableData SegmentedGreenPaletteColorLookupTableData "
-    "SegmentedBluePaletteColorLookupTableData"
-).split()
+_HEADER = [
+    "SOPClassUID",
+    "PatientID",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "SequenceOfUltrasoundRegions",
+    "FrameTime",
+    "FrameTimeVector",
+    "CineRate",
+    "RecommendedDisplayFrameRate",
+    "PixelSpacing",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "ModalityLUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData",
+    "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData",
+]
 _CENTIMETRES = 3
 _LUMA = ("YBR_FULL", "YBR_FULL_422")
 
@@ -71,10 +103,11 @@ def open_dicom(path: Path) -> Scan:
 
     def read(takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
         frames = _video_frames if video else _frames
-        for index, time, pixels in frames(path, header, takes, colour):
-            if pixels.shape[:2] != (header.Rows, header.Columns):
+        for frame in frames(path, header, takes, colour):
+            if frame.pixels.shape[:2] != (header.Rows, header.Columns):
                 raise Rejected("damaged", "the picture has another size than the header says")
-            yield Frame(index, times[index] if times is not None and index < len(times) else time, pixels)
+            # The header's times go first; a video stream has its own.
+            yield frame if times is None else replace(frame, time=float(times[min(frame.index, len(times) - 1)]))
 
     return Scan(
         kind="dicom", height=int(header.Rows), width=int(header.Columns), read=read, count=count, fps=fps,
@@ -157,9 +190,7 @@ def _square(height: float, width: float) -> float | None:
     return height if height > 0 and abs(height - width) <= 0.02 * height else None
 
 
-def _frames(
-    path: Path, header: Dataset, takes: Callable[[int], bool], colour: bool
-) -> Iterator[tuple[int, float, Pixels]]:
+def _frames(path: Path, header: Dataset, takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
     """Frames that are compressed one by one, or not at all; never more than one in memory."""
     syntax = _syntax(header)
     decoder, table = _decoder(syntax), lookup(header, colour)
@@ -170,10 +201,12 @@ def _frames(
         raw = _native if decoder.is_native else _encapsulated
         for index, data in raw(file, header, takes):
             try:
-                pixels, found = decoder.as_array(data, raw=True, **options)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    pixels, found = decoder.as_array(data, raw=True, **options)
             except Exception as error:  # each decoding plugin has errors of its own
                 raise Rejected("damaged", f"frame {index} cannot be decoded: it is damaged or cut off") from error
-            yield index, np.nan, _shown(pixels, str(found["photometric_interpretation"]), table, colour)
+            yield Frame(index, np.nan, _shown(pixels, str(found["photometric_interpretation"]), table, colour))
 
 
 def _shown(pixels: NDArray[Any], photometric: str, table: Lookup | None, colour: bool) -> Pixels:
@@ -215,9 +248,7 @@ def _encapsulated(file: Any, header: Dataset, takes: Callable[[int], bool]) -> I
         raise Rejected("truncated", f"holds {found} of the {count} frames that its header promises")
 
 
-def _video_frames(
-    path: Path, header: Dataset, takes: Callable[[int], bool], colour: bool
-) -> Iterator[tuple[int, float, Pixels]]:
+def _video_frames(path: Path, header: Dataset, takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
     """Frames of an MPEG-2, MPEG-4 or HEVC stream inside DICOM; the compressed stream is held in memory."""
     with path.open("rb") as file:
         _to_pixels(file)

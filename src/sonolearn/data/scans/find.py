@@ -1,8 +1,8 @@
 """Finding scans: which files of a folder are scans, and which stills together are one.
 
-A folder is one *sequence* if its own media files are at least two stills of one type, named alike but for a number at the
-end of the name, and these numbers rise by a constant step: `frame_0001.png`, `frame_0002.png`, ... All other stills are
-scans of one frame each. A still that is named explicitly, or stands in a label table, is always itself.
+A folder is one *sequence* if its own media files are at least two stills of one type, named alike but for a number at
+the end of the name, and these numbers rise by a constant step: `frame_0001.png`, `frame_0002.png`, ... All other stills
+are scans of one frame each. A still that is named explicitly, or stands in a label table, is always itself.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from sonolearn.console import UserError
@@ -19,8 +20,26 @@ from sonolearn.data.scans.scan import Rejected, Scan
 from sonolearn.data.scans.stills import open_sequence, open_still
 from sonolearn.data.scans.video import open_video
 
-VIDEOS = frozenset(".mp4 .m4v .mov .avi .mpeg .mpg .gif .mkv .webm .wmv .asf .ts .m2ts .vob .3gp".split())
-STILLS = frozenset(".png .jpg .jpeg .jpe .bmp .tif .tiff .webp".split())
+VIDEOS = frozenset(
+    [
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".avi",
+        ".mpeg",
+        ".mpg",
+        ".gif",
+        ".mkv",
+        ".webm",
+        ".wmv",
+        ".asf",
+        ".ts",
+        ".m2ts",
+        ".vob",
+        ".3gp",
+    ]
+)
+STILLS = frozenset([".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp"])
 DICOM = frozenset((".dcm", ".dicom", ".ima"))
 # Never looked into, even if they begin like DICOM: the index of a DICOM disc is no scan.
 _SKIPPED_NAMES = frozenset(("DICOMDIR",))
@@ -74,7 +93,7 @@ def open_scan(path: Path | Sequence[Path]) -> Scan:
     if not isinstance(path, Path):
         return open_sequence(list(path)) if len(path) > 1 else open_scan(path[0])
     if path.is_dir():
-        stills = sequence_of([p for p in sorted(path.iterdir()) if _is_media(p)])
+        stills = sequence_of([p for p in sorted(path.iterdir()) if is_media(p)])
         if not stills:
             raise Rejected("no_frames", "the folder is no sequence of numbered stills")
         return open_sequence(stills)
@@ -103,7 +122,7 @@ def sequence_of(files: Sequence[Path]) -> list[Path]:
         alike.add((match[1], file.suffix.lower()))
         numbers[int(match[2])] = file
     order = sorted(numbers)
-    steps = {after - before for before, after in zip(order, order[1:], strict=False)}
+    steps = {after - before for before, after in pairwise(order)}
     if len(order) < 2 or len(order) < len(files) or len(alike) > 1 or len(steps) > 1:
         return []
     return [numbers[n] for n in order]
@@ -119,7 +138,7 @@ def _in_folder(root: Path) -> Iterator[Source]:
             continue
         seen.add(real)
         children[:] = sorted(c for c in children if not c.startswith(".") and c != "sonolearn-private")
-        media = [path for path in (Path(folder, name) for name in sorted(names)) if _is_media(path)]
+        media = [path for path in (Path(folder, name) for name in sorted(names)) if is_media(path)]
         stills = sequence_of(media)
         if stills:
             name = Path(folder).relative_to(root).as_posix()
@@ -128,7 +147,7 @@ def _in_folder(root: Path) -> Iterator[Source]:
             yield from (Source(path.relative_to(root).as_posix(), (path,)) for path in media)
 
 
-def _is_media(path: Path) -> bool:
+def is_media(path: Path) -> bool:
     """By its ending; a file with an unknown or no ending if it begins like DICOM."""
     if path.name.startswith(".") or path.name in _SKIPPED_NAMES or not path.is_file():
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ Kind = Literal["dicom", "video", "still", "sequence"]
 Pixels = NDArray[np.uint8]
 
 
-class Rejected(Exception):
+class Rejected(Exception):  # noqa: N818 - an outcome, not a fault of the program
     """A file that cannot be used. It never stops the others.
 
     Attributes:
@@ -27,7 +27,8 @@ class Rejected(Exception):
         self.message = message
 
 
-class Frame(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Frame:
     """One frame of a scan."""
 
     index: int
@@ -40,7 +41,7 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Region:
-    """An ultrasound region as the machine wrote it (DICOM PS3.3 C.8.5.5); nothing here is checked against the picture."""
+    """An ultrasound region as the machine wrote it (DICOM PS3.3 C.8.5.5), not checked against the picture."""
 
     spatial_format: int
     """1 is 2D; 2 M-mode, 3 spectral, 4 waveform, 5 graphics."""

@@ -66,7 +66,9 @@ def _decoded(image: Image.Image, colour: bool, page: int, size: tuple[int, int])
         if page:
             image.seek(page)
         if image.size != size:
-            raise Rejected("size_changes", "the images of the sequence differ in size: if they are stills, number them less alike")
+            raise Rejected(
+                "size_changes", "the images of the sequence differ in size: if they are stills, number them less alike"
+            )
         if not colour:
             image.draft("L", image.size)  # a JPEG then gives its luma as it lies
         return to_uint8(image)

@@ -35,7 +35,7 @@ def open_video(path: Path) -> Scan:
         return Scan(
             kind="video", height=stream.codec_context.height, width=stream.codec_context.width,
             read=lambda takes, colour: read_video(str(path), takes, colour),
-            count=stream.frames or None, fps=float(rate) if rate else None,
+            count=stream.frames or _packets(container, stream), fps=float(rate) if rate else None,
         )  # fmt: skip
 
 
@@ -63,7 +63,9 @@ def read_video(source: str | BinaryIO, takes: Callable[[int], bool], colour: boo
                         raise Rejected("size_changes", f"the picture changes its size at frame {index}")
                     if takes(index):
                         time = frame.time - start if frame.time is not None and start is not None else None
-                        yield Frame(index, time if time is not None else index / fps if fps else np.nan, _pixels(frame, colour))
+                        yield Frame(
+                            index, time if time is not None else index / fps if fps else np.nan, _pixels(frame, colour)
+                        )
                     index += 1
         except FFmpegError as error:
             raise Rejected("damaged", f"decoding stops at frame {index}: the file is damaged or cut off") from error
@@ -78,15 +80,24 @@ def _pixels(frame: av.VideoFrame, colour: bool) -> Pixels:
     """(H, W) luma in full range, or (H, W, 3) RGB."""
     name = frame.format.name
     if colour and name != "gray":
-        return frame.to_ndarray(format="rgb24")
+        return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
     if not _LUMA_FIRST.fullmatch(name):
         # RGB (GIF, uncompressed AVI) is turned to grey after the crop; deeper or packed YUV by FFmpeg.
-        return frame.to_ndarray(format="rgb24" if frame.format.is_rgb or name.startswith("pal") else "gray")
-    plane = frame.planes[0]
-    luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+        in_colour = frame.format.is_rgb or name.startswith("pal")
+        return np.asarray(frame.to_ndarray(format="rgb24" if in_colour else "gray"), np.uint8)
+    plane: Any = frame.planes[0]
+    luma: Pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
     if name == "gray" or "j" in name or frame.color_range == _FULL_RANGE:
         return luma
     return np.asarray(cv2.LUT(luma, _TO_FULL_RANGE), np.uint8)
+
+
+def _packets(container: Any, stream: Any) -> int | None:
+    """How many frames a video has whose header does not say: its packets, counted without decoding."""
+    try:
+        return sum(packet.size > 0 for packet in container.demux(stream)) or None
+    except FFmpegError:
+        return None
 
 
 def _opened(source: str | BinaryIO) -> Any:
