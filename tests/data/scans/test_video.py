@@ -1,0 +1,95 @@
+"""Videos: frame counts and grey values agree with OpenCV's own FFmpeg, and damage is never passed over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from media import speckle, write_video
+from sonolearn.data.cleaning.grey import to_grey
+from sonolearn.data.scans.find import open_scan
+from sonolearn.data.scans.scan import Rejected
+
+KINDS = {
+    "a.mp4": ("libx264", "yuv420p"), "b.mov": ("mpeg4", "yuv420p"), "c.avi": ("mjpeg", "yuvj420p"),
+    "d.mpeg": ("mpeg2video", "yuv420p"), "e.mkv": ("libx264", "yuv444p"), "f.wmv": ("wmv2", "yuv420p"),
+    "g.gif": ("gif", "rgb8"), "h.mkv": ("libx264", "gray"),
+}  # fmt: skip
+
+
+def by_opencv(path: Path) -> list[np.ndarray]:
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while (read := capture.read())[0]:
+        frames.append(cv2.cvtColor(read[1], cv2.COLOR_BGR2GRAY))
+    return frames
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_grey_agrees_with_opencv(tmp_path: Path, name: str) -> None:
+    codec, pixels = KINDS[name]
+    file = write_video(tmp_path / name, speckle(12), codec, pixels)
+    expected = by_opencv(file)
+    found = [to_grey(frame.pixels) for frame in open_scan(file).frames()]
+    assert len(found) == len(expected) == 12
+    difference = np.abs(np.stack(found).astype(int) - np.stack(expected))
+    assert difference.max() <= 3  # a luma of 16 that was taken for black would differ by 16
+
+
+def test_real_clips_agree_with_opencv(shared_data: Path) -> None:
+    for name in ("Vir_whitelung_h1n1.mp4", "Reg_pat1Image_133410.mpeg", "Cov_recommendations_likebutterfly_mov5.mov"):
+        file = shared_data / "lung_clips" / name
+        expected = by_opencv(file)
+        frames = list(open_scan(file).frames())
+        assert len(frames) == len(expected) == open_scan(file).count, name
+        for i in (0, 50, len(expected) - 1):
+            assert np.abs(frames[i].pixels.astype(int) - expected[i]).max() <= 4, name
+
+
+def test_colour_is_there_when_asked_for(tmp_path: Path) -> None:
+    frames = np.zeros((3, 64, 64, 3), np.uint8)
+    frames[..., 0] = 200
+    file = write_video(tmp_path / "a.mp4", frames, "libx264")
+    grey, colour = (next(open_scan(file).frames(colour=c)).pixels for c in (False, True))
+    assert grey.shape == (64, 64)
+    assert np.abs(colour.reshape(-1, 3).mean(axis=0) - (200, 0, 0)).max() < 6
+
+
+def test_frame_skip_keeps_index_and_time(tmp_path: Path) -> None:
+    file = write_video(tmp_path / "a.mp4", speckle(12), rate=20)
+    frames = list(open_scan(file).frames(step=5))
+    assert [f.index for f in frames] == [0, 5, 10]
+    assert [f.time for f in frames] == pytest.approx([0, 0.25, 0.5], abs=0.01)
+    assert open_scan(file).fps == 20
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+@pytest.mark.parametrize("name", ["a.mp4", "c.avi", "d.mpeg"])
+def test_a_video_cut_off_is_refused(tmp_path: Path, name: str, share: float) -> None:
+    data = write_video(tmp_path / name, speckle(40), *KINDS[name]).read_bytes()
+    file = tmp_path / f"cut-{name}"
+    # Not at a frame's boundary: there an MPEG programme stream is a whole, shorter one.
+    file.write_bytes(data[: int(len(data) * share) + 11])
+    with pytest.raises(Rejected) as caught:
+        list(open_scan(file).frames())
+    assert caught.value.reason in ("truncated", "damaged", "unreadable", "no_frames")
+
+
+def test_a_video_with_zeroes_in_it_is_refused(tmp_path: Path) -> None:
+    data = bytearray(write_video(tmp_path / "a.mp4", speckle(40), "libx264").read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = bytes(3000)
+    (tmp_path / "b.mp4").write_bytes(data)
+    with pytest.raises(Rejected):
+        list(open_scan(tmp_path / "b.mp4").frames())
+
+
+def test_no_video_is_refused_by_name_of_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"no video" * 99)
+    with pytest.raises(Rejected, match="cannot be opened as a video"):
+        open_scan(tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").touch()
+    with pytest.raises(Rejected, match="0 bytes"):
+        open_scan(tmp_path / "b.mp4")
