@@ -42,7 +42,7 @@ def write_video(path: Path, frames: Frames, codec: str = "mpeg4", pixels: str = 
 def write_dicom(
     path: Path, pixels: NDArray[Any] | list[bytes], syntax: UID = ExplicitVRLittleEndian, **elements: Any
 ) -> Path:
-    """Write a DICOM cine or still; `pixels` are (n, H, W[, 3]) values, or compressed frames with Rows and Columns given."""
+    """Write a DICOM file from (n, H, W[, 3]) values, or from compressed frames with Rows and Columns given."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = syntax

@@ -1,4 +1,4 @@
-"""What is known of each scan before it is read: its files, which of its frames, and whose it is."""
+"""What is known of each scan: its files, which of its frames and whose it is; and, once it was read, its outcome."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from sonolearn.data.labels import patient_in
 from sonolearn.data.parts import Row, part_name
-from sonolearn.data.pseudonyms import Pseudonyms
+from sonolearn.data.pseudonyms import Pseudonyms, read_sources, update_sources
 from sonolearn.data.scans.find import Source
 from sonolearn.data.scans.scan import printable
 
@@ -77,3 +77,29 @@ def _with_patient(item: Item, raw_id: str, pattern: str | None, pseudonyms: Pseu
     elif found:
         item.patient = pseudonyms.patient(found)
     return item
+
+
+def unchanged_scans(items: Sequence[Item], private: Path, out: Path) -> dict[str, str]:
+    """Path -> scan of files that are as they were when they were stored: no need to read them again."""
+    table = read_sources(private)
+    table = table[(table["store"] == str(out.absolute())) & table["outcome"].isin(["stored", "duplicate"])]
+    known = {r["path"]: (r["scan"], (r["bytes"], r["changed"])) for r in table.to_dict("records")}
+    return {
+        item.path: str(known[item.path][0])
+        for item in items
+        if item.refused is None and item.path in known and known[item.path][1] == item.changed()
+    }
+
+
+def remember(items: Sequence[Item], private: Path, out: Path) -> None:
+    """Write the linking table."""
+    rows = []
+    for item in items:
+        size, changed = item.changed()
+        rows.append({
+            "store": str(out.absolute()), "scan": item.row["scan"],
+            "patient": "" if item.outcome == "rejected" else item.patient,
+            "outcome": item.outcome, "reason": item.row.get("reason", ""),
+            "path": item.path, "bytes": size, "changed": changed,
+        })  # fmt: skip
+    update_sources(private, rows)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -127,7 +126,8 @@ def _column_names(path: Path, raw: pd.DataFrame, columns: Columns) -> dict[str, 
         if theirs in there:
             names[ours] = theirs
         elif theirs != default[ours] or ours in ("image", "plane"):
-            near = difflib.get_close_matches(theirs, there, n=1, cutoff=0.5)
+            free = [column for column in there if column not in asdict(columns).values()]
+            near = difflib.get_close_matches(theirs, free, n=1)
             guess = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, there[:8]))}"
             raise UserError(f"{path}: has no column {theirs!r}; {guess} Name it with --columns.{ours}")
     return names
@@ -192,11 +192,11 @@ def _refuse_rows(path: Path, wrong: pd.DataFrame, fault: str, remedy: str) -> No
         raise UserError(f"{path}: {rows_named(wrong)} {fault}; {remedy}")
 
 
-def rows_named(table: pd.DataFrame | Sequence[int]) -> str:
+def rows_named(table: pd.DataFrame) -> str:
     """The rows as a spreadsheet numbers them, or the files where there is no table."""
-    if isinstance(table, pd.DataFrame) and (table["line"] == 0).all():
+    if (table["line"] == 0).all():
         return " and ".join(table["name"].iloc[:2])
-    lines = [str(line) for line in (table["line"] if isinstance(table, pd.DataFrame) else table)]
+    lines = [str(line) for line in sorted(table["line"])]
     return (
         ("row " if len(lines) == 1 else "rows ")
         + ", ".join(lines[:_SHOWN])

@@ -13,19 +13,17 @@ from pathlib import Path
 import pandas as pd
 
 from sonolearn.config import PrepareConfig
-from sonolearn.console import UserError, say, warn
-from sonolearn.data.items import Item, labelled_items, unlabelled_items
+from sonolearn.console import Interrupted, UserError, say, warn
+from sonolearn.data.items import Item, labelled_items, remember, unchanged_scans, unlabelled_items
 from sonolearn.data.labelling import check_duplicates, check_patients, label_rows
 from sonolearn.data.labels import read_labels
-from sonolearn.data.parts import Options, Task, drop_parts, parts_folder, remove_leftovers
-from sonolearn.data.pseudonyms import Pseudonyms, open_private, private_folder, read_sources, update_sources
+from sonolearn.data.parts import Options, Task, drop_parts, parts_folder
+from sonolearn.data.pseudonyms import Pseudonyms, open_private, private_folder
 from sonolearn.data.scans.find import find_sources
 from sonolearn.data.store import REJECTED, Store
-from sonolearn.data.storing import REJECTED_COLUMNS, Block, stored, write_store
+from sonolearn.data.storing import REJECTED_COLUMNS, Block, claim_store, write_store
 from sonolearn.data.work import run_tasks
-from sonolearn.runs import naming_disk_errors, read_json, write_json
-
-_OPTIONS_FILE = "options.json"
+from sonolearn.runs import naming_disk_errors
 
 
 def prepare(paths: Sequence[Path], out: Path, labels: Path | None, config: PrepareConfig) -> Store:
@@ -40,6 +38,7 @@ def prepare(paths: Sequence[Path], out: Path, labels: Path | None, config: Prepa
 
     Raises:
         UserError: nothing readable, a mistake in the label table, another store in `out`, a full disk.
+        Interrupted: Ctrl-C; what was read is kept.
     """
     if bool(paths) == (labels is not None):
         raise UserError("give either files and folders to read, or --labels with a table or a folder, not both")
@@ -57,17 +56,34 @@ def prepare(paths: Sequence[Path], out: Path, labels: Path | None, config: Prepa
         items = labelled_items(table, config.patient_pattern, pseudonyms)
     else:
         items = unlabelled_items(sources, config.patient_pattern, pseudonyms)
-    with naming_disk_errors(out):
-        blocks = _read(items, out, private, pseudonyms, config, labels)
-        label_table = None
-        if labels is not None and table is not None:
-            label_table = _label_table(labels, table, items, blocks, config, pseudonyms)
-        options = asdict(_options(config, labels))
-        write_store(out, blocks, options, pseudonyms.key_id, _rejected(out, items, blocks, labels), label_table)
-        _remember(items, private, out)
-        drop_parts(out)
+    try:
+        with naming_disk_errors(out):
+            blocks = _store(items, out, private, pseudonyms, config, labels, table)
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"{out}: interrupted; run the same command again to continue") from error
     _summarise(items, blocks, out, private)
     return Store(out)
+
+
+def _store(
+    items: list[Item],
+    out: Path,
+    private: Path,
+    pseudonyms: Pseudonyms,
+    config: PrepareConfig,
+    labels: Path | None,
+    table: pd.DataFrame | None,
+) -> list[Block]:
+    """Read what is missing, write the store and the linking table, then delete the parts."""
+    blocks = _read(items, out, private, pseudonyms, config, labels)
+    label_table = None
+    if labels is not None and table is not None:
+        label_table = _label_table(labels, table, items, blocks, config, pseudonyms)
+    options = asdict(_options(config, labels))
+    write_store(out, blocks, options, pseudonyms.key_id, _rejected(out, items, blocks, labels), label_table)
+    remember(items, private, out)
+    drop_parts(out)
+    return blocks
 
 
 def _options(config: PrepareConfig, labels: Path | None) -> Options:
@@ -83,9 +99,9 @@ def _read(
         UserError: another store is in `out`, nothing can be read, or a stored scan would change its patient.
     """
     options = _options(config, labels)
-    before = _claim(out, options, pseudonyms.key_id)
+    before = claim_store(out, options, pseudonyms.key_id)
     old = {block.name: block for block in before}
-    unchanged = _unchanged(items, private, out)
+    unchanged = unchanged_scans(items, private, out)
     tasks = []
     for item in items:
         scan = unchanged.get(item.path)
@@ -111,54 +127,13 @@ def _read(
     chosen = _choose(items, out, old, pseudonyms, labels)
     blocks = chosen if labels is not None else [*before, *(b for b in chosen if b.name not in old)]
     if not blocks:
-        _remember(items, private, out)
+        remember(items, private, out)
         reasons = Counter(item.row["message"] for item in items)
         listed = "; ".join(f"{count} x: {message}" for message, count in reasons.most_common(5))
         raise UserError(
             f"none of the {len(items)} files can be used ({listed}); the files are listed in {private / 'sources.csv'}"
         )
     return blocks
-
-
-def _claim(out: Path, options: Options, key_id: str) -> list[Block]:
-    """Make `out` a store with these options and key, or check that it is one; give its finished blocks.
-
-    Raises:
-        UserError: it is something else, or a store with other options.
-    """
-    wanted = {**asdict(options), "key": key_id}
-    file = parts_folder(out) / _OPTIONS_FILE
-    finished = stored(out)
-    found = {**finished[1], "key": finished[2]} if finished else read_json(file) if file.exists() else None
-    if found is None and out.exists() and (not out.is_dir() or any(p.name != "parts" for p in out.iterdir())):
-        raise UserError(f"{out}: exists and is not a store; give another --out")
-    if found is not None and found != wanted:
-        name = next(n for n in wanted if found.get(n) != wanted[n])
-        if name == "key":
-            raise UserError(
-                f"{out}: was made with another key ({found.get(name)}, not {key_id}); name its folder with --key"
-            )
-        raise UserError(
-            f"{out}: was made with {name} {found.get(name)}, not {wanted[name]}; "
-            "give another --out, or the same options"
-        )
-    parts_folder(out).mkdir(parents=True, exist_ok=True)
-    remove_leftovers(parts_folder(out))
-    remove_leftovers(out)
-    write_json(file, wanted)
-    return finished[0] if finished else []
-
-
-def _unchanged(items: Sequence[Item], private: Path, out: Path) -> dict[str, str]:
-    """Path -> scan of files that are as they were when they were stored: no need to read them again."""
-    table = read_sources(private)
-    table = table[(table["store"] == str(out.absolute())) & table["outcome"].isin(["stored", "duplicate"])]
-    known = {r["path"]: (r["scan"], (r["bytes"], r["changed"])) for r in table.to_dict("records")}
-    return {
-        item.path: str(known[item.path][0])
-        for item in items
-        if item.refused is None and item.path in known and known[item.path][1] == item.changed()
-    }
 
 
 def _choose(
@@ -230,20 +205,6 @@ def _rejected(out: Path, items: Sequence[Item], blocks: Sequence[Block], labels:
     now = pd.DataFrame([item.row for item in items if item.outcome == "rejected"])
     table = pd.concat([before, now]).reindex(columns=list(REJECTED_COLUMNS)).drop_duplicates("scan", keep="last")
     return table[~table["scan"].isin([block.row["scan"] for block in blocks])]
-
-
-def _remember(items: Sequence[Item], private: Path, out: Path) -> None:
-    """Write the linking table."""
-    rows = []
-    for item in items:
-        size, changed = item.changed()
-        rows.append({
-            "store": str(out.absolute()), "scan": item.row["scan"],
-            "patient": "" if item.outcome == "rejected" else item.patient,
-            "outcome": item.outcome, "reason": item.row.get("reason", ""),
-            "path": item.path, "bytes": size, "changed": changed,
-        })  # fmt: skip
-    update_sources(private, rows)
 
 
 def _summarise(items: Sequence[Item], blocks: Sequence[Block], out: Path, private: Path) -> None:

@@ -12,6 +12,7 @@ import hmac
 import os
 import secrets
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -95,14 +96,14 @@ def _make(folder: Path) -> None:
     folder.chmod(0o700)
     (folder / README).write_text(_README, encoding="utf-8")
     # Written whole under another name and linked: of two commands that start together, both take the first key.
-    temporary = folder / f".{KEY_FILE}.{os.getpid()}.tmp"
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".key")
     try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(_KEY_BYTES) + "\n")
         with suppress(FileExistsError):
             os.link(temporary, folder / KEY_FILE)
     finally:
-        temporary.unlink(missing_ok=True)
+        Path(temporary).unlink()
 
 
 def read_sources(folder: Path) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,16 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from sonolearn.data.parts import part_name
+from sonolearn.console import UserError
+from sonolearn.data.parts import Options, part_name, parts_folder, remove_leftovers
 from sonolearn.data.store import FORMAT, FRAMES, LABELS, REJECTED, SCANS, UNFINISHED, VERSION
-from sonolearn.runs import hash_of, naming_disk_errors, plain, write_text, writing
+from sonolearn.runs import hash_of, plain, read_json, write_json, write_text, writing
 
 SCAN_COLUMNS = (
     "scan", "patient", "machine", "kind", "first", "frames", "source_frames", "fps", "mm_per_px",
     "height", "width", "x0", "y0", "x1", "y1", "sector_from", "digest",
 )  # fmt: skip
+_OPTIONS_FILE = "options.json"  # beside the parts: the options of a store that is not finished yet
 REJECTED_COLUMNS = ("scan", "kind", "reason", "message")
 LABEL_COLUMNS = ("row", "plane", "patient", "split", "machine", "scan")
 
@@ -88,6 +90,35 @@ def stored(folder: Path) -> tuple[list[Block], dict[str, Any], str] | None:
     return blocks, options, key_id
 
 
+def claim_store(out: Path, options: Options, key_id: str) -> list[Block]:
+    """Make `out` a store with these options and key, or check that it is one; give its finished blocks.
+
+    Raises:
+        UserError: it is something else, or a store with other options.
+    """
+    wanted = {**asdict(options), "key": key_id}
+    file = parts_folder(out) / _OPTIONS_FILE
+    finished = stored(out)
+    found = {**finished[1], "key": finished[2]} if finished else read_json(file) if file.exists() else None
+    if found is None and out.exists() and (not out.is_dir() or any(p.name != "parts" for p in out.iterdir())):
+        raise UserError(f"{out}: exists and is not a store; give another --out")
+    if found is not None and found != wanted:
+        name = next(n for n in wanted if found.get(n) != wanted[n])
+        if name == "key":
+            raise UserError(
+                f"{out}: was made with another key ({found.get(name)}, not {key_id}); name its folder with --key"
+            )
+        raise UserError(
+            f"{out}: was made with {name} {found.get(name)}, not {wanted[name]}; "
+            "give another --out, or the same options"
+        )
+    parts_folder(out).mkdir(parents=True, exist_ok=True)
+    remove_leftovers(parts_folder(out))
+    remove_leftovers(out)
+    write_json(file, wanted)
+    return finished[0] if finished else []
+
+
 def write_store(
     folder: Path,
     blocks: Sequence[Block],
@@ -116,7 +147,7 @@ def write_store(
             attributes = {"config": json.dumps(plain(options), sort_keys=True), "key_id": key_id}
             _write_frames(temporary, blocks, rows, size, attributes)
         write_text(folder / UNFINISHED, "Run the same `sonolearn prepare` again to finish this store.\n")
-        write_table(folder / SCANS, pd.DataFrame(rows, columns=list(SCAN_COLUMNS)))
+        write_table(folder / SCANS, pd.DataFrame(rows, columns=list(SCAN_COLUMNS)).astype({"source_frames": "Int64"}))
         write_table(folder / REJECTED, rejected)
         if labels is not None:
             write_table(folder / LABELS, labels)
@@ -146,8 +177,6 @@ def _write_frames(
 
 
 def write_table(file: Path, table: pd.DataFrame) -> None:
-    """Write a CSV, whole or not at all; whole numbers stay whole where some are missing."""
-    with writing(file) as temporary, naming_disk_errors(file):
-        table.convert_dtypes(convert_string=False, convert_boolean=False, convert_floating=False).to_csv(
-            temporary, index=False
-        )
+    """Write a CSV, whole or not at all."""
+    with writing(file) as temporary:
+        table.to_csv(temporary, index=False)

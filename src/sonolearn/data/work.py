@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import cv2
 
-from sonolearn.console import Interrupted, progress
+from sonolearn.console import progress
 from sonolearn.data.parts import Row, Task, content_hash, make_part
 
 
@@ -24,16 +24,12 @@ def run_tasks(tasks: Sequence[Task], workers: int) -> list[Row]:
         workers: processes; 0 takes all cores, 1 stays in this process.
 
     Raises:
-        Interrupted: Ctrl-C. Finished parts are kept.
         UserError: parts cannot be written.
     """
     count = min(workers or os.cpu_count() or 1, max(1, len(tasks)))
-    try:
-        if count == 1:
-            return _here(tasks)
-        rows = _spread(tasks, count)
-    except KeyboardInterrupt as error:
-        raise Interrupted("interrupted; run the same command again to continue, what was read is kept") from error
+    if count == 1:
+        return _here(tasks)
+    rows = _spread(tasks, count)
     return [rows[i] if i in rows else _alone(task) for i, task in enumerate(tasks)]
 
 

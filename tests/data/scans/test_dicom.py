@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813 - its usual name
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.pixels import apply_voi_lut
@@ -141,8 +141,9 @@ def test_frame_time_vector_gives_the_times(tmp_path: Path) -> None:
 
 
 def test_header_of_a_scan(tmp_path: Path) -> None:
-    file = write_dicom(tmp_path / "a.dcm", speckle(2), PatientID=" 17 ", Manufacturer="GE\n", ManufacturerModelName="V830",
-                       SequenceOfUltrasoundRegions=[region(30, 20, 107, 85)], CineRate=20)  # fmt: skip
+    names = {"PatientID": " 17 ", "Manufacturer": "GE\n", "ManufacturerModelName": "V830"}
+    regions = [region(30, 20, 107, 85)]
+    file = write_dicom(tmp_path / "a.dcm", speckle(2), SequenceOfUltrasoundRegions=regions, CineRate=20, **names)
     scan = open_scan(file)
     assert (scan.machine, scan.patient_id, scan.fps, scan.kind) == ("GE V830", "17", 20.0, "dicom")
     assert scan.regions[0].mm_per_px == pytest.approx(0.2)

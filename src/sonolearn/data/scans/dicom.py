@@ -16,61 +16,26 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.encaps import encapsulate, generate_fragments, generate_frames, parse_basic_offsets
-from pydicom.errors import InvalidDicomError
-from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import convert_color_space
 from pydicom.pixels.utils import as_pixel_options, get_expected_length
 from pydicom.uid import MPEG2MPML, UID, MPEGTransferSyntaxes
 
+from sonolearn.data.scans.dicom_header import (
+    read_header,
+    region_of,
+    sop_class,
+    square,
+    timing,
+    to_pixels,
+    transfer_syntax,
+)
 from sonolearn.data.scans.lookup import Lookup, lookup
-from sonolearn.data.scans.scan import Frame, Pixels, Region, Rejected, Scan, printable
+from sonolearn.data.scans.scan import Frame, Pixels, Rejected, Scan, printable
 from sonolearn.data.scans.video import read_video
 
-# Only these are read: vendors keep hundreds of megabytes in private elements before the pixels.
-_HEADER = [
-    "SOPClassUID",
-    "PatientID",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "SequenceOfUltrasoundRegions",
-    "FrameTime",
-    "FrameTimeVector",
-    "CineRate",
-    "RecommendedDisplayFrameRate",
-    "PixelSpacing",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "ModalityLUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "VOILUTSequence",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-    "RedPaletteColorLookupTableDescriptor",
-    "GreenPaletteColorLookupTableDescriptor",
-    "BluePaletteColorLookupTableDescriptor",
-    "RedPaletteColorLookupTableData",
-    "GreenPaletteColorLookupTableData",
-    "BluePaletteColorLookupTableData",
-    "SegmentedRedPaletteColorLookupTableData",
-    "SegmentedGreenPaletteColorLookupTableData",
-    "SegmentedBluePaletteColorLookupTableData",
-]
-_CENTIMETRES = 3
 _LUMA = ("YBR_FULL", "YBR_FULL_422")
 
 
@@ -90,15 +55,15 @@ def open_dicom(path: Path) -> Scan:
         Rejected: it is damaged, holds no pictures, or holds them in a form that cannot be read.
     """
     with path.open("rb") as file:
-        header = _read_header(file)
+        header = read_header(file)
     if "Rows" not in header or not header.Rows or not header.get("Columns"):
-        raise Rejected("no_pixels", f"holds no picture ({_sop_class(header)})")
-    syntax = _syntax(header)
+        raise Rejected("no_pixels", f"holds no picture ({sop_class(header)})")
+    syntax = transfer_syntax(header)
     count = int(header.get("NumberOfFrames") or 1)
     video = syntax in MPEGTransferSyntaxes or syntax == MPEG2MPML
     if not video:
         _decoder(syntax)  # refuse what cannot be decoded now, not after the first frames
-    fps, times = _timing(header, count)
+    fps, times = timing(header, count)
     spacing = [float(v) for v in header.get("PixelSpacing") or ()]
 
     def read(takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
@@ -111,33 +76,11 @@ def open_dicom(path: Path) -> Scan:
 
     return Scan(
         kind="dicom", height=int(header.Rows), width=int(header.Columns), read=read, count=count, fps=fps,
-        mm_per_px=_square(*spacing) if len(spacing) == 2 else None,
+        mm_per_px=square(*spacing) if len(spacing) == 2 else None,
         machine=printable(f"{header.get('Manufacturer') or ''} {header.get('ManufacturerModelName') or ''}"),
-        regions=tuple(_region(item) for item in header.get("SequenceOfUltrasoundRegions") or ()),
+        regions=tuple(region_of(item) for item in header.get("SequenceOfUltrasoundRegions") or ()),
         patient_id=str(header.get("PatientID") or "").strip() or None,
     )  # fmt: skip
-
-
-def _read_header(file: Any) -> Dataset:
-    """The elements we use; the file then stands at the pixel element."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about values that break the standard; they may quote the header
-            header = dcmread(file, stop_before_pixels=True, specific_tags=list(_HEADER))
-            for element in header.iterall():
-                _ = element.value
-    except InvalidDicomError as error:
-        raise Rejected("not_dicom", "is no DICOM file") from error
-    except Exception as error:  # pydicom raises many kinds on damaged headers
-        raise Rejected("damaged", "the DICOM header is damaged or cut off") from error
-    return header
-
-
-def _syntax(header: Dataset) -> UID:
-    syntax = header.file_meta.get("TransferSyntaxUID")
-    if not syntax:
-        raise Rejected("damaged", "the DICOM header names no transfer syntax")
-    return UID(syntax)
 
 
 def _decoder(syntax: UID) -> Any:
@@ -150,52 +93,12 @@ def _decoder(syntax: UID) -> Any:
     return decoder
 
 
-def _sop_class(header: Dataset) -> str:
-    uid = header.get("SOPClassUID")
-    return printable(UID(uid).name) if uid else "of unknown type"
-
-
-def _timing(header: Dataset, count: int) -> tuple[float | None, NDArray[np.float64] | None]:
-    """Frames a second, and the time of each frame in s (PS3.3 C.7.6.5); a still has no time."""
-    if count == 1:
-        return None, None
-    vector = header.get("FrameTimeVector")
-    if isinstance(vector, MultiValue) and len(vector) >= count:
-        steps = np.array([float(v) for v in vector[:count]]) / 1000
-        steps[0] = 0
-        mean = steps[1:].mean()
-        return (float(1 / mean) if mean > 0 else None), steps.cumsum()
-    for name in ("FrameTime", "CineRate", "RecommendedDisplayFrameRate"):
-        value = float(header.get(name) or 0)
-        if value > 0:
-            fps = 1000 / value if name == "FrameTime" else value
-            return fps, np.arange(count) / fps
-    return None, None
-
-
-def _region(item: Dataset) -> Region:
-    units = (item.get("PhysicalUnitsXDirection"), item.get("PhysicalUnitsYDirection"))
-    deltas = [abs(float(item.get(f"PhysicalDelta{axis}") or 0)) * 10 for axis in "XY"]
-    return Region(
-        spatial_format=int(item.get("RegionSpatialFormat") or 0),
-        data_type=int(item.get("RegionDataType") or 0),
-        x0=int(item.get("RegionLocationMinX0") or 0), y0=int(item.get("RegionLocationMinY0") or 0),
-        x1=int(item.get("RegionLocationMaxX1") or 0) + 1, y1=int(item.get("RegionLocationMaxY1") or 0) + 1,
-        mm_per_px=_square(*deltas) if units == (_CENTIMETRES, _CENTIMETRES) else None,
-    )  # fmt: skip
-
-
-def _square(height: float, width: float) -> float | None:
-    """The side of a pixel if it is square within 2 %."""
-    return height if height > 0 and abs(height - width) <= 0.02 * height else None
-
-
 def _frames(path: Path, header: Dataset, takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
     """Frames that are compressed one by one, or not at all; never more than one in memory."""
-    syntax = _syntax(header)
+    syntax = transfer_syntax(header)
     decoder, table = _decoder(syntax), lookup(header, colour)
     with path.open("rb") as file:
-        _, vr = _to_pixels(file)
+        _, vr = to_pixels(file)
         options = {**as_pixel_options(header), "transfer_syntax_uid": syntax, "number_of_frames": 1, "pixel_vr": vr}
         options["pixel_keyword"] = "PixelData"
         raw = _native if decoder.is_native else _encapsulated
@@ -251,7 +154,7 @@ def _encapsulated(file: Any, header: Dataset, takes: Callable[[int], bool]) -> I
 def _video_frames(path: Path, header: Dataset, takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
     """Frames of an MPEG-2, MPEG-4 or HEVC stream inside DICOM; the compressed stream is held in memory."""
     with path.open("rb") as file:
-        _to_pixels(file)
+        to_pixels(file)
         try:
             parse_basic_offsets(file)
             stream = io.BytesIO(b"".join(generate_fragments(file)))
@@ -265,20 +168,3 @@ def _video_frames(path: Path, header: Dataset, takes: Callable[[int], bool], col
             yield frame
     if last + 1 < count:
         raise Rejected("truncated", f"holds {last + 1} of the {count} frames that its header promises")
-
-
-def _to_pixels(file: Any) -> tuple[int, str]:
-    """Move to the first byte of the pixel data; give its length (-1: encapsulated) and VR."""
-    header = _read_header(file)
-    syntax = _syntax(header)
-    order = "<" if syntax.is_little_endian else ">"
-    tag = file.read(4)
-    if tag != struct.pack(order + "HH", 0x7FE0, 0x0010):
-        raise Rejected("no_pixels", f"holds no picture ({_sop_class(header)})")
-    vr = "OW"
-    if not syntax.is_implicit_VR:
-        vr = file.read(4)[:2].decode("ascii", "replace")
-    data = file.read(4)
-    if len(data) < 4:
-        raise Rejected("truncated", "ends before its first frame")
-    return struct.unpack(order + "i", data)[0], vr
