@@ -181,6 +181,16 @@ def test_an_unknown_transfer_syntax_is_named(tmp_path: Path) -> None:
     assert caught.value.reason == "unsupported"
 
 
+def test_no_text_of_the_header_is_in_a_reason(tmp_path: Path) -> None:
+    report = dcmread(installed("examples_rgb_color.dcm"))
+    report.SOPClassUID = "1.2.826.99.4711"
+    del report.Rows
+    report.save_as(tmp_path / "a.dcm")
+    with pytest.raises(Rejected) as caught:
+        open_scan(tmp_path / "a.dcm")
+    assert "4711" not in caught.value.message
+
+
 def test_dicom_is_known_by_its_preamble_not_its_name(tmp_path: Path) -> None:
     file = write_dicom(tmp_path / "IM_0001", speckle(1))
     assert open_scan(file).kind == "dicom"

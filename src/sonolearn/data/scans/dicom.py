@@ -24,6 +24,7 @@ from pydicom.pixels.utils import as_pixel_options, get_expected_length
 from pydicom.uid import MPEG2MPML, UID, MPEGTransferSyntaxes
 
 from sonolearn.data.scans.dicom_header import (
+    name_of,
     read_header,
     region_of,
     sop_class,
@@ -87,9 +88,9 @@ def _decoder(syntax: UID) -> Any:
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError as error:
-        raise Rejected("unsupported", f"transfer syntax {printable(syntax.name)} is not supported") from error
+        raise Rejected("unsupported", f"transfer syntax {name_of(syntax)} is not supported") from error
     if not decoder.is_available:
-        raise Rejected("unsupported", f"transfer syntax {printable(syntax.name)} needs a decoder that is not installed")
+        raise Rejected("unsupported", f"transfer syntax {name_of(syntax)} needs a decoder that is not installed")
     return decoder
 
 

@@ -88,8 +88,13 @@ def transfer_syntax(header: Dataset) -> UID:
 
 def sop_class(header: Dataset) -> str:
     """The kind of document in words, for messages."""
-    uid = header.get("SOPClassUID")
-    return printable(UID(uid).name) if uid else "of unknown type"
+    return name_of(header.get("SOPClassUID"))
+
+
+def name_of(uid: object) -> str:
+    """The name that the standard gives a UID (PS3.6 annex A); never the text of the file itself."""
+    name = UID(str(uid or "")).name
+    return "of unknown type" if name == str(uid or "") else printable(name)
 
 
 def timing(header: Dataset, count: int) -> tuple[float | None, NDArray[np.float64] | None]:
