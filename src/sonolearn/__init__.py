@@ -4,8 +4,7 @@ Every command of the command line is a function here: phantom, prepare, pretrain
 paths and one config dataclass of `sonolearn.config`.
 """
 
-__version__ = "0.1.0"
-
 from sonolearn.commands import classify, demo, phantom, prepare, pretrain, report
+from sonolearn.version import __version__
 
-__all__ = ["classify", "demo", "phantom", "prepare", "pretrain", "report"]
+__all__ = ["__version__", "classify", "demo", "phantom", "prepare", "pretrain", "report"]

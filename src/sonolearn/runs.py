@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from sonolearn import __version__
 from sonolearn.console import UserError
+from sonolearn.version import __version__
 
 RUN_FILE = "run.json"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -33,7 +35,7 @@ def test_schedule_rises_to_one_and_falls_to_its_end_at_the_last_step() -> None:
     assert factors[10] == pytest.approx(1)
     assert factors[55] == pytest.approx(0.5 * (1 + 0.001))
     assert factors[100] == pytest.approx(0.001)
-    assert all(a > b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(a > b for a, b in pairwise(factors[10:]))
 
 
 @pytest.mark.parametrize(("steps", "warmup"), [(1, 0), (1, 10), (2, 1), (5, 20)])

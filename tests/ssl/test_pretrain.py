@@ -47,6 +47,14 @@ def finished(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pretrain([store], tmp_path_factory.mktemp("runs") / "run", SMALL)
 
 
+def command_line(store: Path, options: str) -> list[str]:
+    """`sonolearn pretrain` of the settings in SMALL, for a process of its own; `--out` is to be added."""
+    small = "--encoder test_resnet --image_size 32 --batch_size 16 --log_every 1 --valid_patients 0.2"
+    projector = "--barlow_twins.projector 32 32"
+    words = f"pretrain {store} {small} {projector} {options}"
+    return [sys.executable, "-m", "sonolearn", *words.split()]
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "encoder.safetensors")
 
@@ -108,12 +116,8 @@ def test_a_finished_run_is_not_run_again(finished: Path, store: Path, capsys: py
 
 def test_killed_at_random_moments_it_ends_with_the_same_weights(store: Path, tmp_path: Path) -> None:
     """SIGKILL, several times, at moments drawn anew each time; the metrics end the same, too."""
-    options = [
-        str(store), "--encoder", "test_resnet", "--image_size", "32", "--batch_size", "16", "--epochs", "12",
-        "--log_every", "1", "--workers", "1", "--valid_every", "4", "--valid_patients", "0.2", "--checkpoint_minutes", "1e-6",
-        "--barlow_twins.projector", "32", "32",
-    ]  # fmt: skip
-    command = [sys.executable, "-m", "sonolearn", "pretrain", *options, "--out"]
+    options = "--epochs 12 --workers 1 --valid_every 4 --checkpoint_minutes 1e-6"
+    command = [*command_line(store, options), "--out"]
     subprocess.run([*command, str(tmp_path / "undisturbed")], check=True, capture_output=True)
     kills, chance = 0, random.Random(time.time_ns())
     while not (tmp_path / "killed" / "summary.json").exists():
@@ -145,9 +149,7 @@ def _wait_for_a_step(run: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 def test_ctrl_c_keeps_what_was_done_and_the_same_command_goes_on(store: Path, tmp_path: Path) -> None:
-    options = [str(store), "--encoder", "test_resnet", "--image_size", "32", "--batch_size", "16", "--epochs", "200",
-               "--log_every", "1", "--workers", "1", "--barlow_twins.projector", "32", "--out", str(tmp_path / "run")]  # fmt: skip
-    command = [sys.executable, "-m", "sonolearn", "pretrain", *options]
+    command = [*command_line(store, "--epochs 200 --workers 1"), "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     _wait_for_a_step(tmp_path / "run", process)  # type: ignore[arg-type]
     process.send_signal(signal.SIGINT)
@@ -233,12 +235,9 @@ def test_accumulated_parts_give_a_step_of_the_whole_batch(store: Path, tmp_path:
 
 
 def test_two_processes_train_and_write_one_run(store: Path, tmp_path: Path) -> None:
-    options = [str(store), "--encoder", "test_resnet", "--image_size", "32", "--batch_size", "16", "--epochs", "2",
-               "--log_every", "1", "--workers", "0", "--devices", "2", "--accelerator", "cpu", "--valid_patients", "0.2",
-               "--barlow_twins.projector", "32", "32", "--out", str(tmp_path / "run")]  # fmt: skip
-    result = subprocess.run(
-        [sys.executable, "-m", "sonolearn", "pretrain", *options], capture_output=True, text=True, timeout=120
-    )
+    options = "--epochs 2 --workers 0 --devices 2 --accelerator cpu"
+    command = [*command_line(store, options), "--out", str(tmp_path / "run")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert list(metrics.query("part == 'train'")["step"]) == [1, 2, 3, 4, 5, 6]

@@ -73,7 +73,8 @@ def load_encoder(config: EncoderConfig, seed: int) -> tuple[nn.Module, Card]:
         seed: of the random weights.
 
     Returns:
-        A timm model without classifier, (N, 1, H, W) float32 to (N, F) features, and its card. F is `feature_count(encoder)`.
+        A timm model without classifier, (N, 1, H, W) float32 to (N, F) features, and its card; F is
+        `feature_count(encoder)`.
 
     Raises:
         UserError: unknown backbone, no weights to be had, or weights of another architecture.

@@ -7,13 +7,13 @@ from pathlib import Path
 import pandas as pd
 from torch import nn
 
-from sonolearn import __version__
 from sonolearn.config import PretrainConfig
 from sonolearn.data.store import Rows, Store
 from sonolearn.runs import machine, write_json, writing
 from sonolearn.ssl.checkpoint import CHECKPOINT
 from sonolearn.ssl.encoders import ENCODER_FILE, Card, save_encoder
 from sonolearn.ssl.frames import FramePool
+from sonolearn.version import __version__
 
 SUMMARY = "summary.json"
 PATIENTS = "patients.csv"

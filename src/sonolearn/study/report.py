@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sonolearn import __version__
 from sonolearn.console import UserError
 from sonolearn.planes.initialisation import NAMES
 from sonolearn.runs import RUN_FILE, write_text
@@ -22,6 +21,7 @@ from sonolearn.study.figures import lower_end, training_curve
 from sonolearn.study.read import ClassifyRun, PretrainRun, read_run
 from sonolearn.study.sections import mode_section
 from sonolearn.study.words import MODES, counted, listed, warnings_of
+from sonolearn.version import __version__
 
 VIEWS_WIDTH = 1400
 """Widest contact sheet in the page, px."""

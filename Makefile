@@ -1,0 +1,30 @@
+# make demo    set up, then run the whole road on the embedded phantom (under five minutes on two cores)
+# make test    set up, then run the tests
+# make lint    set up, then check style, types and the order of imports
+# make setup   only set up: a virtual environment in .venv with everything that these need
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test lint
+
+setup: .venv/.complete
+
+# Made anew when the requirements change; the marker is written last, so that an interrupted install is repeated.
+.venv/.complete: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sonolearn needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/sonolearn demo --out demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
