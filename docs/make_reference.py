@@ -1,0 +1,107 @@
+"""Write docs/reference/commands.md from the code, so that no option is described twice.
+
+    python docs/make_reference.py
+
+A test compares the page with what this makes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docstring_parser import parse, parse_from_object
+
+from sonolearn.cli import COMMANDS, Command
+from sonolearn.runs import plain
+
+PAGE = Path(__file__).parent / "reference" / "commands.md"
+
+INTRODUCTION = """# Commands
+
+This page is made from the code by `docs/make_reference.py`; do not edit it.
+
+Options are written `--name value`. Several numbers follow each other: `--fractions 0.01 0.1 1.0`. Options of a group
+have a dot: `--views.flip 0`. `true` and `false` are written out. Every command also takes
+
+- `--help`: its options, their types and defaults;
+- `--config FILE.yaml`: any of its options from a YAML file; what stands on the command line behind it goes first;
+- `--print_config`: write that YAML file to standard output and stop.
+
+Exit codes: 0 done; 2 a mistake that you can mend, said in one sentence; 130 interrupted, what was done is kept.
+Messages and progress go to standard error, results to standard output.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    return "\n".join([INTRODUCTION, *(_section(name, command) for name, command in COMMANDS.items())])
+
+
+def _section(name: str, command: Command) -> str:
+    about = parse(command.function.__doc__ or "")
+    helps = {p.arg_name: " ".join((p.description or "").split()) for p in about.params}
+    lines = [f"## {name}", "", about.short_description or "", "", f"    {_usage(name, command, helps)}", ""]
+    lines += ["| option | default | meaning |", "|---|---|---|"]
+    if command.positional:
+        lines.append(f"| `{command.positional.upper()}` | | {_sentence(helps[command.positional])} |")
+    for option in ("labels", "out"):
+        if option in helps and option != command.positional:
+            default = "required" if option == "out" else "none"
+            lines.append(f"| `--{option}` | {default} | {_sentence(helps[option])} |")
+    if command.config is not None:
+        lines += [f"| `--{option}` | {value} | {meaning} |" for option, value, meaning in options(command.config)]
+    return "\n".join([*lines, ""])
+
+
+def _usage(name: str, command: Command, helps: dict[str, str]) -> str:
+    words = ["sonolearn", name]
+    if command.positional:
+        place = command.positional.upper()
+        words.append({None: place, "*": f"[{place} ...]", "+": f"{place} [{place} ...]"}[command.count])
+    if "labels" in helps:
+        words.append("[--labels LABELS]")
+    if command.positional != "out":
+        words.append("--out OUT")
+    return " ".join([*words, "[options]"] if command.config else words)
+
+
+def options(kind: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Option, default and meaning of every field of a config dataclass and of those nested in it."""
+    types, meanings = typing.get_type_hints(kind), _meanings(kind)
+    for field in dataclasses.fields(kind):
+        inner = types[field.name]
+        if dataclasses.is_dataclass(inner):
+            yield from options(typing.cast(type, inner), f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", _default(field), meanings[field.name]
+
+
+def _meanings(kind: type) -> dict[str, str]:
+    """The docstring below each field, those of its base classes included."""
+    found: dict[str, str] = {}
+    for base in reversed([k for k in kind.__mro__ if dataclasses.is_dataclass(k)]):
+        found |= {p.arg_name: " ".join((p.description or "").split()) for p in parse_from_object(base).params}
+    return found
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    value = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+    value = plain(value)
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return f"`{' '.join(f'{v:.4g}' if isinstance(v, float) else str(v) for v in value)}`"
+    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
