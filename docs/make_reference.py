@@ -29,7 +29,7 @@ Options are written `--name value`. Several numbers follow each other: `--fracti
 have a dot: `--views.flip 0`. `true` and `false` are written out. Every command also takes
 
 - `--help`: its options, their types and defaults;
-- `--config FILE.yaml`: any of its options from a YAML file; what stands on the command line behind it goes first;
+- `--config FILE.yaml`: any of its options from a YAML file; give it first, the command line wins over it;
 - `--print_config`: write that YAML file to standard output and stop.
 
 Exit codes: 0 done; 2 a mistake that you can mend, said in one sentence; 130 interrupted, what was done is kept.
