@@ -6,6 +6,8 @@ place. Values that make no sense are refused here, before any data are read.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +23,38 @@ def require(condition: bool, sentence: str) -> None:
     """Refuse a setting with one sentence unless `condition` holds."""
     if not condition:
         raise UserError(sentence)
+
+
+def require_each(config: object, accepted: Callable[[Any], bool], remedy: str, *options: str) -> None:
+    """Refuse the first of several options that is set and not `accepted`; names as on the command line, dotted."""
+    for option in options:
+        value = getattr(config, option.rsplit(".", 1)[-1])
+        shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
+        require(value is None or accepted(value), f"--{option} {shown}: {remedy}")
+
+
+def _positive(value: float) -> bool:
+    return value > 0
+
+
+def _not_negative(value: float) -> bool:
+    return value >= 0
+
+
+def _at_least_one(value: float) -> bool:
+    return value >= 1
+
+
+def _share(value: float | tuple[float, ...]) -> bool:
+    return all(0 <= part <= 1 for part in (value if isinstance(value, tuple) else (value,)))
+
+
+def require_pattern(pattern: str | None) -> None:
+    """Refuse what is no regular expression."""
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise UserError(f"--patient_pattern {pattern}: is no regular expression ({error}); mend it") from error
 
 
 @dataclass(frozen=True)
@@ -53,16 +87,10 @@ class PhantomConfig:
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        require(self.patients >= 1, f"--patients {self.patients}: give at least 1")
-        require(0 <= self.labelled <= 1, f"--labelled {self.labelled}: give a share from 0 to 1")
-        require(
-            self.frames >= 1 and self.scans >= 0 and self.stills >= 0,
-            "--frames, --scans and --stills must not be negative",
-        )
+        require_each(self, _at_least_one, "give at least 1", "patients", "frames")
+        require_each(self, _not_negative, "give 0 or more", "scans", "stills", "workers")
+        require_each(self, _share, "give a share from 0 to 1", "labelled", "callipers", "doppler", "split")
         require(self.size >= 32, f"--size {self.size}: give at least 32 px")
-        for name in ("callipers", "doppler", "split"):
-            share = getattr(self, name)
-            require(0 <= share <= 1, f"--{name} {share}: give a share from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -112,6 +140,8 @@ class PrepareConfig:
     def __post_init__(self) -> None:
         require(16 <= self.size <= 4096, f"--size {self.size}: give a side from 16 to 4096 px")
         require(self.frame_skip >= 1, f"--frame_skip {self.frame_skip}: give 1 (every frame) or more")
+        require_each(self, _not_negative, "give 0 or more", "workers")
+        require_pattern(self.patient_pattern)
         require(
             len(self.split) == 3 and min(self.split) >= 0 and self.split[0] > 0 and abs(sum(self.split) - 1) < 1e-6,
             f"--split {self.split}: give three shares (train, valid, test) that add up to 1, the first above 0",
@@ -145,15 +175,15 @@ class ViewsConfig:
     """Probability of a solarisation (grey values from 128 up are inverted) in the first and the second view."""
 
     def __post_init__(self) -> None:
-        shares = (self.flip, self.jitter, *self.blur, *self.solarize)
-        require(all(0 <= p <= 1 for p in shares), "--views: probabilities lie between 0 and 1")
+        probabilities = ("views.flip", "views.jitter", "views.blur", "views.solarize")
+        require_each(self, _share, "give probabilities from 0 to 1", *probabilities)
+        require_each(self, _share, "give 0 to 1", "views.brightness", "views.contrast")
         low, high = self.crop_scale
         require(0 < low <= high <= 1, f"--views.crop_scale {self.crop_scale}: give 0 < smallest <= largest <= 1")
         low, high = self.crop_ratio
         require(0 < low <= high, f"--views.crop_ratio {self.crop_ratio}: give 0 < smallest <= largest")
         low, high = self.blur_sigma
         require(0 < low <= high, f"--views.blur_sigma {self.blur_sigma}: give 0 < smallest <= largest")
-        require(0 <= self.brightness <= 1 and 0 <= self.contrast <= 1, "--views.brightness and .contrast: give 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -180,11 +210,10 @@ class BarlowTwinsConfig:
             len(self.projector) >= 1 and min(self.projector) >= 1,
             f"--barlow_twins.projector {list(self.projector)}: give at least one width of 1 or more",
         )
-        require(self.redundancy >= 0, f"--barlow_twins.redundancy {self.redundancy}: give 0 or more")
-        require(
-            self.lr_weights > 0 and self.lr_biases >= 0 and self.weight_decay >= 0 and self.warmup_epochs >= 0,
-            "--barlow_twins: the learning rates, weight decay and warm-up must not be negative",
-        )
+        require_each(self, _positive, "give more than 0", "barlow_twins.lr_weights")
+        names = ("redundancy", "lr_biases", "weight_decay", "warmup_epochs")
+        require_each(self, _not_negative, "give 0 or more", *(f"barlow_twins.{name}" for name in names))
+        require_each(self, _share, "give a share from 0 to 1", "barlow_twins.final_lr")
 
 
 @dataclass(frozen=True)
@@ -243,10 +272,11 @@ class PretrainConfig(EncoderConfig):
     """Seed of weights, order and views."""
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 1, f"--epochs {self.epochs}: give at least 1")
-        require(self.max_steps is None or self.max_steps >= 1, f"--max_steps {self.max_steps}: give at least 1")
+        counts = ("epochs", "max_steps", "accumulate", "devices", "num_nodes", "valid_every", "log_every")
+        require_each(self, _at_least_one, "give at least 1", *counts)
+        require_each(self, _positive, "give more than 0", "checkpoint_minutes")
+        require_each(self, _not_negative, "give 0 or more", "workers")
         require(self.batch_size >= 2, f"--batch_size {self.batch_size}: SSL compares frames, give at least 2")
-        require(self.accumulate >= 1, f"--accumulate {self.accumulate}: give at least 1")
         parts = self.accumulate * self.devices * self.num_nodes
         require(
             self.batch_size % parts == 0 and self.batch_size // parts >= 2,
@@ -255,11 +285,6 @@ class PretrainConfig(EncoderConfig):
         )
         require(self.image_size >= 16, f"--image_size {self.image_size}: give at least 16 px")
         require(0 <= self.valid_patients < 1, f"--valid_patients {self.valid_patients}: give a share from 0 to below 1")
-        require(
-            self.valid_every >= 1 and self.log_every >= 1 and self.checkpoint_minutes > 0,
-            "--valid_every, --log_every and --checkpoint_minutes must be positive",
-        )
-        require(self.devices >= 1 and self.num_nodes >= 1, "--devices and --num_nodes must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -308,16 +333,19 @@ class ClassifyConfig(EncoderConfig):
             len(self.fractions) > 0 and all(0 < f <= 1 for f in self.fractions),
             f"--fractions {list(self.fractions)}: give shares above 0, at most 1",
         )
-        require(self.seeds >= 1, f"--seeds {self.seeds}: give at least 1")
-        require((self.image_size or 16) >= 16, f"--image_size {self.image_size}: give at least 16 px")
-        require(self.epochs >= 1, f"--epochs {self.epochs}: give at least 1")
-        require(self.max_steps is None or self.max_steps >= 1, f"--max_steps {self.max_steps}: give at least 1")
+        require_each(self, _at_least_one, "give at least 1", "seeds", "epochs", "max_steps", "neighbours")
+        require_each(self, _positive, "give more than 0", "lr", "temperature")
+        require_each(self, _not_negative, "give 0 or more", "weight_decay", "workers")
+        require(
+            self.image_size is None or self.image_size >= 16, f"--image_size {self.image_size}: give at least 16 px"
+        )
         require(self.batch_size >= 2, f"--batch_size {self.batch_size}: give at least 2")
-        require(self.lr > 0 and self.weight_decay >= 0, "--lr must be positive, --weight_decay not negative")
         require(0 <= self.dropout < 1, f"--dropout {self.dropout}: give 0 to below 1")
         operations, magnitude = self.randaugment
-        require(operations >= 0 and 0 <= magnitude <= 30, f"--randaugment {self.randaugment}: give n >= 0, 0 to 30")
-        require(self.neighbours >= 1 and self.temperature > 0, "--neighbours and --temperature must be positive")
+        require(
+            operations >= 0 and 0 <= magnitude <= 30,
+            f"--randaugment {operations} {magnitude}: give 0 or more operations and a magnitude from 0 to 30",
+        )
 
 
 @dataclass(frozen=True)
@@ -328,3 +356,6 @@ class DemoConfig:
     """Seed of the phantom and of the pre-training."""
     seeds: int = 3
     """Seeds of the downstream trainings."""
+
+    def __post_init__(self) -> None:
+        require_each(self, _at_least_one, "give at least 1", "seeds")

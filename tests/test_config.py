@@ -1,0 +1,132 @@
+"""Settings that make no sense are refused before any data are read, in one sentence that names option and value."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from sonolearn import cli, config
+from sonolearn.console import UserError
+
+CONFIGS = [kind for kind in vars(config).values() if dataclasses.is_dataclass(kind)]
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_the_defaults_are_accepted_and_cannot_be_changed_by_accident(kind: type) -> None:
+    made = kind()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.anything = 1
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("phantom o --patients 0", "--patients 0: give at least 1"),
+        ("phantom o --frames 0", "--frames 0: give at least 1"),
+        ("phantom o --scans -1", "--scans -1: give 0 or more"),
+        ("phantom o --stills -1", "--stills -1: give 0 or more"),
+        ("phantom o --workers -1", "--workers -1: give 0 or more"),
+        ("phantom o --size 16", "--size 16: give at least 32 px"),
+        ("phantom o --labelled 1.5", "--labelled 1.5: give a share from 0 to 1"),
+        ("phantom o --doppler -0.1", "--doppler -0.1: give a share from 0 to 1"),
+        ("prepare s --out o --size 8", "--size 8: give a side from 16 to 4096 px"),
+        ("prepare s --out o --size 5000", "--size 5000: give a side from 16 to 4096 px"),
+        ("prepare s --out o --frame_skip 0", "--frame_skip 0: give 1 (every frame) or more"),
+        ("prepare s --out o --workers -2", "--workers -2: give 0 or more"),
+        ("prepare s --out o --patient_pattern (", "--patient_pattern (: is no regular expression"),
+        ("prepare s --out o --split 0.5 0.2 0.2", "give three shares (train, valid, test) that add up to 1"),
+        ("prepare s --out o --split 0 0.5 0.5", "the first above 0"),
+        ("prepare s --out o --split 1.5 -0.5 0", "give three shares"),
+        ("pretrain s --out o --batch_size 1", "--batch_size 1: SSL compares frames, give at least 2"),
+        (
+            "pretrain s --out o --batch_size 10 --accumulate 3",
+            "give a multiple of accumulate x devices x num_nodes (3)",
+        ),
+        ("pretrain s --out o --batch_size 4 --devices 4", "at least 8"),
+        ("pretrain s --out o --devices 0", "--devices 0: give at least 1"),
+        ("pretrain s --out o --num_nodes 0", "--num_nodes 0: give at least 1"),
+        ("pretrain s --out o --accumulate 0", "--accumulate 0: give at least 1"),
+        ("pretrain s --out o --epochs 0", "--epochs 0: give at least 1"),
+        ("pretrain s --out o --max_steps 0", "--max_steps 0: give at least 1"),
+        ("pretrain s --out o --image_size 8", "--image_size 8: give at least 16 px"),
+        ("pretrain s --out o --valid_patients 1", "--valid_patients 1.0: give a share from 0 to below 1"),
+        ("pretrain s --out o --valid_every 0", "--valid_every 0: give at least 1"),
+        ("pretrain s --out o --log_every 0", "--log_every 0: give at least 1"),
+        ("pretrain s --out o --checkpoint_minutes 0", "--checkpoint_minutes 0.0: give more than 0"),
+        ("pretrain s --out o --workers -1", "--workers -1: give 0 or more"),
+        (
+            "pretrain s --out o --views.crop_scale 0.5 1.5",
+            "--views.crop_scale (0.5, 1.5): give 0 < smallest <= largest",
+        ),
+        (
+            "pretrain s --out o --views.crop_scale 0.9 0.1",
+            "--views.crop_scale (0.9, 0.1): give 0 < smallest <= largest",
+        ),
+        ("pretrain s --out o --views.crop_ratio 0 1", "--views.crop_ratio (0.0, 1.0): give 0 < smallest <= largest"),
+        ("pretrain s --out o --views.blur_sigma 0 1", "--views.blur_sigma (0.0, 1.0): give 0 < smallest <= largest"),
+        ("pretrain s --out o --views.flip 1.5", "--views.flip 1.5: give probabilities from 0 to 1"),
+        ("pretrain s --out o --views.blur 1 2", "--views.blur 1.0 2.0: give probabilities from 0 to 1"),
+        ("pretrain s --out o --views.contrast 2", "--views.contrast 2.0: give 0 to 1"),
+        ("pretrain s --out o --barlow_twins.projector 8 0", "[8, 0]: give at least one width of 1 or more"),
+        ("pretrain s --out o --barlow_twins.projector []", "[]: give at least one width of 1 or more"),
+        ("pretrain s --out o --barlow_twins.redundancy -1", "--barlow_twins.redundancy -1.0: give 0 or more"),
+        ("pretrain s --out o --barlow_twins.lr_weights 0", "--barlow_twins.lr_weights 0.0: give more than 0"),
+        ("pretrain s --out o --barlow_twins.warmup_epochs -1", "--barlow_twins.warmup_epochs -1.0: give 0 or more"),
+        ("pretrain s --out o --barlow_twins.final_lr 2", "--barlow_twins.final_lr 2.0: give a share from 0 to 1"),
+        ("classify s --out o --fractions 0", "--fractions [0.0]: give shares above 0, at most 1"),
+        ("classify s --out o --fractions 0.5 2", "--fractions [0.5, 2.0]: give shares above 0, at most 1"),
+        ("classify s --out o --fractions []", "--fractions []: give shares above 0, at most 1"),
+        ("classify s --out o --seeds 0", "--seeds 0: give at least 1"),
+        ("classify s --out o --epochs 0", "--epochs 0: give at least 1"),
+        ("classify s --out o --batch_size 1", "--batch_size 1: give at least 2"),
+        ("classify s --out o --image_size 0", "--image_size 0: give at least 16 px"),
+        ("classify s --out o --temperature 0", "--temperature 0.0: give more than 0"),
+        ("classify s --out o --neighbours 0", "--neighbours 0: give at least 1"),
+        ("classify s --out o --lr 0", "--lr 0.0: give more than 0"),
+        ("classify s --out o --weight_decay -1", "--weight_decay -1.0: give 0 or more"),
+        ("classify s --out o --dropout 1", "--dropout 1.0: give 0 to below 1"),
+        ("classify s --out o --randaugment 2 31", "--randaugment 2 31: give 0 or more operations and a magnitude"),
+        ("classify s --out o --workers -1", "--workers -1: give 0 or more"),
+        ("demo --out o --seeds 0", "--seeds 0: give at least 1"),
+    ],
+)
+def test_a_setting_without_sense_is_refused_before_data_are_read(
+    line: str, answer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called: list[Any] = []
+
+    def record(**arguments: Any) -> None:
+        called.append(arguments)
+
+    name = line.split()[0]
+    record.__doc__ = cli.COMMANDS[name].function.__doc__
+    monkeypatch.setitem(cli.COMMANDS, name, dataclasses.replace(cli.COMMANDS[name], function=record))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(line.split())
+    assert stop.value.code == 2
+    printed = capsys.readouterr().err
+    assert answer in printed
+    assert printed.count("\n") == 1
+    assert called == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (config.ViewsConfig, {"flip": float("nan")}),
+        (config.ViewsConfig, {"crop_scale": (float("nan"), 1.0)}),
+        (config.ClassifyConfig, {"lr": float("nan")}),
+        (config.ClassifyConfig, {"fractions": (float("nan"),)}),
+        (config.PrepareConfig, {"split": (float("nan"), 0.5, 0.5)}),
+    ],
+)
+def test_no_number_is_no_setting(kind: type, options: dict[str, object]) -> None:
+    with pytest.raises(UserError):
+        kind(**options)
+
+
+def test_a_refusal_is_a_value_error_for_notebooks() -> None:
+    with pytest.raises(ValueError, match="--batch_size 1"):
+        config.PretrainConfig(batch_size=1)
