@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,13 +89,26 @@ def naming_disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or an unwritable folder into one sentence about `path`."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except UserError:
+        raise
+    except Exception as error:
+        number = _system_error(error)
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             message = f"{path}: the disk is full; free some space and run the same command again to continue"
             raise UserError(message) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
             raise UserError(f"{path}: cannot write there; choose a folder that you may write to") from error
         raise
+
+
+def _system_error(error: BaseException | None) -> int | None:
+    """The system's number of an error; torch raises its own over it, HDF5 and safetensors hide it in their text."""
+    if error is None:
+        return None
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    hidden = re.search(r"(?:errno = |os error )(\d+)", str(error))
+    return int(hidden[1]) if hidden else _system_error(error.__context__)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -136,11 +150,10 @@ def claim(folder: Path, command: str, config: Any, data: Mapping[str, str]) -> s
     file = folder / RUN_FILE
     if file.exists():
         found = read_json(file)
-        if found.get("hash") != name:
-            differing = ", ".join(_differences(found, description)) or "its format"
-            raise UserError(
-                f"{folder}: holds another run ({differing} differs); give another --out, or delete it to start anew"
-            )
+        if not isinstance(found, dict) or found.get("hash") != name:
+            differing = _differences(found, description) if isinstance(found, dict) else []
+            differ = f"{', '.join(differing) or 'its format'} {'differ' if len(differing) > 1 else 'differs'}"
+            raise UserError(f"{folder}: holds another run ({differ}); give another --out, or delete it to start anew")
         return name
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: exists and is not a run of this command; give another --out")

@@ -31,8 +31,9 @@ def save_checkpoint(folder: Path, fabric: Fabric, model: nn.Module, optimizer: O
         "optimizer": optimizer.state_dict(),
         "precision": fabric.strategy.precision.state_dict(),
     }
-    with writing(folder / CHECKPOINT) as temporary:
-        torch.save(state, temporary)
+    # Into an opened file: torch's own writer does not say that a disk is full.
+    with writing(folder / CHECKPOINT) as temporary, temporary.open("wb") as file:
+        torch.save(state, file)
 
 
 def load_checkpoint(folder: Path, fabric: Fabric, model: nn.Module, optimizer: Optimizer) -> int:
