@@ -8,8 +8,8 @@
 # The sizes below fit an hour on two cores; the environment overrides them (a GPU: SIZE=224 STEPS=20000 EPOCHS=100).
 set -euo pipefail
 data=$(realpath "$1") out=$2
-size=${SIZE:-64} steps=${STEPS:-450} batch=${BATCH:-128} seeds=${SEEDS:-3}
-epochs=${EPOCHS:-60} finetune_steps=${FINETUNE_STEPS:-120} fractions=${FRACTIONS:-0.01 0.05 0.1 0.25 1.0}
+size=${SIZE:-64} steps=${STEPS:-600} batch=${BATCH:-64} seeds=${SEEDS:-3}
+epochs=${EPOCHS:-60} finetune_steps=${FINETUNE_STEPS:-100} fractions=${FRACTIONS:-0.01 0.05 0.1 0.25 1.0}
 encoder=tf_efficientnet_lite0 weights=$data/weights/tf_efficientnet_lite0.in1k.fp16.safetensors
 mkdir -p "$out" && cd "$out"
 
@@ -20,8 +20,8 @@ sonolearn prepare "$data/lung_clips" --patient_pattern 'Reg_pat\d|.+' --size 128
 # The paper's learning rates are for a thousand epochs on a million images; a run this short needs larger ones.
 sonolearn pretrain labelled heads lungs --method barlow_twins --encoder $encoder --image_size "$size" --out barlow_twins \
     --batch_size "$batch" --epochs 1000 --max_steps "$steps" --valid_every 5 \
-    --barlow_twins.projector 2048 2048 --barlow_twins.lr_weights 30 --barlow_twins.lr_biases 0.1 \
-    --barlow_twins.warmup_epochs 2
+    --barlow_twins.projector 1024 1024 --barlow_twins.lr_weights 6 --barlow_twins.lr_biases 0.0048 \
+    --barlow_twins.warmup_epochs 4
 
 for init in random barlow_twins imagenet; do
     case $init in

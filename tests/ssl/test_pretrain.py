@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -148,13 +149,17 @@ def _wait_for_a_step(run: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.01)
 
 
-def test_ctrl_c_keeps_what_was_done_and_the_same_command_goes_on(store: Path, tmp_path: Path) -> None:
-    command = [*command_line(store, "--epochs 200 --workers 1"), "--out", str(tmp_path / "run")]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "slurm"])
+def test_asked_to_stop_it_keeps_what_was_done_and_says_how_to_go_on(
+    number: signal.Signals, store: Path, tmp_path: Path
+) -> None:
+    """The signal reaches the whole process group, loader processes included, as from a terminal or from SLURM."""
+    command = [*command_line(store, "--epochs 400 --workers 2"), "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     _wait_for_a_step(tmp_path / "run", process)  # type: ignore[arg-type]
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert "run the same command to go on" in errors
     assert "Traceback" not in errors
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
@@ -210,6 +215,22 @@ def test_the_schedule_counts_steps_and_ends_at_its_end(finished: Path) -> None:
     base = 0.2 * 16 / 256
     assert list(train["lr"])[:3] == pytest.approx([base / 4, base / 2, base * 3 / 4], rel=1e-4)
     assert train["lr"].iloc[-1] == pytest.approx(base * 0.001, rel=1e-4)
+
+
+def test_an_epoch_shorter_than_log_every_has_its_row_before_the_validation(store: Path, tmp_path: Path) -> None:
+    metrics = pd.read_csv(pretrain([store], tmp_path / "run", dataclasses.replace(SMALL, log_every=10)) / "metrics.csv")
+    assert list(zip(metrics["step"], metrics["part"], strict=True)) == [
+        (3, "train"), (3, "valid"), (6, "train"), (6, "valid")
+    ]  # fmt: skip
+
+
+def test_a_run_may_move_with_the_encoder_that_it_started_from(finished: Path, store: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, encoder=None, init=str(finished), max_steps=1)
+    run = pretrain([store], tmp_path / "run", config)
+    moved = tmp_path / "elsewhere" / finished.name
+    shutil.copytree(finished, moved)
+    assert pretrain([store], run, dataclasses.replace(config, init=str(moved))) == run
+    assert str(tmp_path) not in (run / "run.json").read_text() + (run / "summary.json").read_text()
 
 
 def test_max_steps_ends_the_run_and_its_schedule(store: Path, tmp_path: Path) -> None:

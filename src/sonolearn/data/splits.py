@@ -1,6 +1,7 @@
 """Parts of the labelled data that never share a patient, and label fractions of the training part.
 
-Nothing here depends on the order of the table: whoever shuffles a CSV gets the same split and the same fractions.
+Nothing here depends on the pseudonyms, which differ from one project's key to another's: patients count in the order of
+their images. A store's order is that of the file names, so that whoever shuffles a CSV gets the same split, too.
 """
 
 from __future__ import annotations
@@ -43,12 +44,13 @@ def split_patients(
         patients: (n,) patient of each image.
         planes: (n,) class of each image.
         shares: of train, valid and test; a part with share 0 stays empty.
-        seed: which of the equally good splits.
+        seed: which of the equally good splits, together with the order in which the patients first appear.
 
     Returns:
         (n,) "train", "valid" or "test" for each image; and one sentence for each class that a part lacks.
     """
     counts = pd.crosstab(pd.Series(list(patients), name="patient"), pd.Series(list(planes), name="plane"))
+    counts = counts.loc[list(dict.fromkeys(patients))]
     images = counts.to_numpy(dtype=np.float64)
     part_of_patient = _assign(
         images, np.asarray(shares, np.float64), generator_for(seed, "split").permutation(len(images))

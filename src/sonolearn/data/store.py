@@ -6,7 +6,7 @@
     labels.csv     labelled stores only, a row a labelled frame: row in frames.h5, plane, patient, split, machine, scan
     rejected.csv   a row a rejected scan, with the reason
 
-No header text, file name or patient id is in it: pseudonyms only.
+No patient id, name, date or file name is in it: pseudonyms only. Of a header it keeps the machine's make and model.
 """
 
 from __future__ import annotations

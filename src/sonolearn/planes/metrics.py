@@ -61,8 +61,8 @@ def confusion(truth: Classes, predicted: Classes, classes: int) -> NDArray[np.in
 
 
 def confusion_of_patients(truth: Classes, predicted: Classes, patient: NDArray[np.object_], classes: int) -> Floats:
-    """(P, C, C) confusion matrix of each patient, patients sorted by name."""
-    names, index = np.unique(patient, return_inverse=True)
+    """(P, C, C) confusion matrix of each patient, in the order of their images: pseudonyms differ between keys."""
+    index, names = pd.factorize(patient)
     counts = np.zeros((len(names), classes, classes))
     np.add.at(counts, (index, truth, predicted), 1)
     return counts

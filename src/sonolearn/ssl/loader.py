@@ -6,6 +6,7 @@ processes, and a run that resumes at step k goes on with the very batches that a
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -116,7 +117,7 @@ def make_loader(
         collate_fn=_as_it_is,  # type: ignore[arg-type]  # a batch comes whole from __getitems__
         num_workers=workers,
         pin_memory=pin,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_quiet_worker,
         prefetch_factor=4 if workers else None,
         persistent_workers=workers > 0,  # the loader of validation views is gone through again and again
     )
@@ -133,6 +134,12 @@ def _as_it_is(batch: Tensor) -> Tensor:
     return batch
 
 
-def _one_thread(worker: int) -> None:
-    """Loader processes share the cores among themselves; threads of OpenCV would only get in each other's way."""
+def _quiet_worker(worker: int) -> None:
+    """Leave threads and signals to the training process.
+
+    Loader processes share the cores among themselves. Ctrl-C and SLURM's SIGTERM reach the whole process group: a
+    loader process that died of it would fail the step that the training process means to finish.
+    """
     cv2.setNumThreads(0)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -60,7 +60,9 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
     fabric = make_fabric(config.accelerator, config.precision, config.devices, config.num_nodes)
     fabric.launch()
     if fabric.is_global_zero:
-        claim(out, "pretrain", config, fingerprints(opened, config.init))
+        # The hash of an encoder file names it better than its path, and a run may move with what it started from.
+        named = replace(config, init=Path(config.init).name)
+        claim(out, "pretrain", named, fingerprints(opened, config.init))
     fabric.barrier()
     if is_finished(out):
         say(f"{out}: is finished already")
@@ -104,14 +106,15 @@ class Training:
                 self.losses.append(self.train_step(views))
                 self.step += 1
                 bar.advance()
-                at_row = self.step % config.log_every == 0 or self.step == self.steps
+                epoch_ends = self.step % (self.plan.steps_per_epoch * config.valid_every) == 0
+                at_row = self.step % config.log_every == 0 or epoch_ends or self.step == self.steps
                 stopping = stop.agreed(fabric) if at_row or fabric.world_size == 1 else False
                 if at_row or stopping:
                     row = self.training_row()
                     bar.describe(f"pretrain {config.method}, loss {row['loss']:.4g}")
                     if log:
                         log.add(row)
-                if self.step == self.steps or self.step % (self.plan.steps_per_epoch * config.valid_every) == 0:
+                if epoch_ends or self.step == self.steps:
                     checked = self.validate()
                     if log and checked:
                         log.add(checked)

@@ -33,7 +33,7 @@ def write_results(
     with writing(folder / PATIENTS) as temporary:
         _patients(pools).to_csv(temporary, index=False)
     summary = {
-        "method": config.method, "encoder": card.encoder, "init": config.init, "seed": config.seed,
+        "method": config.method, "encoder": card.encoder, "init": Path(config.init).name, "seed": config.seed,
         "image_size": config.image_size, "batch_size": config.batch_size, "epochs": config.epochs, "steps": steps,
         "seconds": round(seconds, 1), "device": device, "machine": machine(), "sonolearn": __version__,
         "frames": len(pools[0]), "patients": len(pools[0].patients), "scans": sum(_scans(pool) for pool in pools[:1]),

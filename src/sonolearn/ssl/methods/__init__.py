@@ -1,4 +1,6 @@
-"""The SSL methods, by the name that `--method` takes. To add one: a file in this folder and a line here."""
+"""The SSL methods, by the name that `--method` takes. To add one: a file in this folder, a line
+here, and its settings in `sonolearn.config`.
+"""
 
 from collections.abc import Callable
 
