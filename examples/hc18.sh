@@ -8,8 +8,8 @@
 # The sizes below fit an hour on two cores; the environment overrides them (a GPU: SIZE=224 STEPS=20000 EPOCHS=100).
 set -euo pipefail
 data=$(realpath "$1") out=$2
-size=${SIZE:-64} steps=${STEPS:-600} batch=${BATCH:-64} seeds=${SEEDS:-3}
-epochs=${EPOCHS:-60} finetune_steps=${FINETUNE_STEPS:-100} fractions=${FRACTIONS:-0.01 0.05 0.1 0.25 1.0}
+size=${SIZE:-64} steps=${STEPS:-400} batch=${BATCH:-64} seeds=${SEEDS:-3}
+epochs=${EPOCHS:-60} finetune_steps=${FINETUNE_STEPS:-80} fractions=${FRACTIONS:-0.01 0.05 0.1 0.25 1.0}
 encoder=tf_efficientnet_lite0 weights=$data/weights/tf_efficientnet_lite0.in1k.fp16.safetensors
 mkdir -p "$out" && cd "$out"
 

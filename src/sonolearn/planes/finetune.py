@@ -18,7 +18,7 @@ from sonolearn.planes.images import Labelled, grey_statistics
 from sonolearn.planes.views import EpochBatches, TrainingViews, make_loader
 from sonolearn.runs import seed_for
 from sonolearn.ssl.devices import loader_processes
-from sonolearn.ssl.encoders import normalise
+from sonolearn.ssl.encoders import feature_count, normalise
 
 EVALUATION_BATCH = 256
 
@@ -71,7 +71,7 @@ def fit_finetune(
     mean, std = grey_statistics(images)
     weights = class_weights(labels.targets, classes).to(fabric.device)
     targets = torch.from_numpy(labels.targets).to(fabric.device)
-    network = PlaneClassifier(encoder, _width(encoder), classes, config.dropout, seed)
+    network = PlaneClassifier(encoder, feature_count(encoder), classes, config.dropout, seed)
     fused = fabric.device.type in ("cpu", "cuda")
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=fused)
     model, optimizer = fabric.setup(network, optimizer)
@@ -128,8 +128,3 @@ def _seed_dropout(seed: int, step: int, device: torch.device) -> None:
         torch.cuda.manual_seed(number)
     else:
         torch.manual_seed(number)
-
-
-def _width(encoder: nn.Module) -> int:
-    """Number of features F."""
-    return int(encoder.num_features)  # type: ignore[arg-type]
