@@ -107,11 +107,6 @@ def encoder_file(init: str) -> Path:
     return path
 
 
-def init_name(init: str) -> str:
-    """What run folders call an `init`: without the path, which may hold names; the file's hash says which it was."""
-    return init if init in ("random", "imagenet") else Path(init).resolve().name
-
-
 def build(card: Card, seed: int) -> nn.Module:
     """The card's backbone with one input channel and seeded random weights, in channels-last memory order."""
     if not timm.is_model(card.encoder):

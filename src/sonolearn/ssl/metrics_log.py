@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 METRICS_FILE = "metrics.csv"
+BOARD = "tensorboard"
 
 Row = Mapping[str, float | int | str]
 
@@ -44,6 +45,7 @@ class MetricsLog:
     def close(self) -> None:
         """Write what TensorBoard still holds."""
         self.board.close()
+        _drop_host_names(self.path.parent / BOARD)
 
 
 def _header(columns: list[str]) -> Row:
@@ -53,7 +55,15 @@ def _header(columns: list[str]) -> Row:
 def _tensorboard(folder: Path, resumed_step: int) -> SummaryWriter:
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(folder / "tensorboard", purge_step=resumed_step + 1)
+    _drop_host_names(folder / BOARD)
+    return SummaryWriter(folder / BOARD, purge_step=resumed_step + 1)
+
+
+def _drop_host_names(board: Path) -> None:
+    """TensorBoard puts the computer's name into the names of its files, and runs are for sharing."""
+    for file in board.glob("events.out.tfevents.*"):
+        seconds, *_, process, number = file.name.split(".")[3:]
+        file.replace(file.with_name(f"events.out.tfevents.{seconds}.{process}.{number}"))
 
 
 def _read(path: Path) -> list[dict[str, str]]:
