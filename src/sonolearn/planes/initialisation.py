@@ -11,7 +11,15 @@ from torch import nn
 
 from sonolearn.config import ClassifyConfig
 from sonolearn.runs import hash_file
-from sonolearn.ssl.encoders import DEFAULT_ENCODER, DEFAULT_IMAGE_SIZE, Card, encoder_file, load_encoder, read_card
+from sonolearn.ssl.encoders import (
+    DEFAULT_ENCODER,
+    DEFAULT_IMAGE_SIZE,
+    Card,
+    check_backbone,
+    encoder_file,
+    load_encoder,
+    read_card,
+)
 
 NAMES = {
     "barlow_twins": "Barlow Twins", "vicreg": "VICReg", "simclr": "SimCLR", "moco": "MoCo", "byol": "BYOL",
@@ -38,6 +46,8 @@ class Initialisation:
         self.config = config
         self.file = None if config.init in ("random", "imagenet") else encoder_file(config.init)
         self._card = read_card(self.file) if self.file else None
+        if self.file and self._card:
+            check_backbone(self.file, self._card, config)
         self.hashes = {"init": hash_file(self.file)} if self.file else {}
 
     @property

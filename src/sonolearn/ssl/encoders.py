@@ -145,6 +145,12 @@ def read_card(path: Path) -> Card | None:
     return Card(**{k: v for k, v in json.loads(text).items() if k in known})
 
 
+def check_backbone(path: Path, card: Card, config: EncoderConfig) -> None:
+    """Refuse a saved encoder of another backbone than the options name."""
+    if config.encoder not in (None, card.encoder):
+        raise UserError(f"{path}: holds a {card.encoder}, no {config.encoder}; leave --encoder out")
+
+
 def load_file(path: Path, config: EncoderConfig, seed: int = 0) -> tuple[nn.Module, Card]:
     """An encoder from one of our files, or from a timm checkpoint of one or three input channels."""
     card = read_card(path)
@@ -155,8 +161,7 @@ def load_file(path: Path, config: EncoderConfig, seed: int = 0) -> tuple[nn.Modu
         model = build(fresh, seed)
         card = _with_normalisation(dataclasses.replace(fresh, method="file"), model)
     else:
-        if config.encoder not in (None, card.encoder):
-            raise UserError(f"{path}: holds a {card.encoder}, no {config.encoder}; leave --encoder out")
+        check_backbone(path, card, config)
         model = build(card, seed)
     with safe_open(path, framework="pt") as file:
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - safe_open is no mapping
