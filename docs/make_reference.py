@@ -16,7 +16,8 @@ from typing import Any
 
 from docstring_parser import parse, parse_from_object
 
-from sonolearn.cli import COMMANDS, Command
+from sonolearn.cli import COMMANDS
+from sonolearn.options import Command
 from sonolearn.runs import plain
 
 PAGE = Path(__file__).parent / "reference" / "commands.md"

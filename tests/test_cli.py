@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sonolearn import cli
+from sonolearn import cli, options
 from sonolearn.cli import COMMANDS
 
 # The shortest arguments with which each command can be called.
@@ -126,7 +126,7 @@ def options_of(kind: type, prefix: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_and_argument_is_explained(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = COMMANDS[name]
-    parser = cli.make_parser(name, command)
+    parser = options.make_parser(name, command)
     actions = {action.dest: action for action in parser._actions}
     expected = {*(options_of(command.config) if command.config else ()), "out", *filter(None, [command.positional])}
     assert expected <= set(actions)
@@ -140,11 +140,11 @@ def test_every_option_and_argument_is_explained(name: str, capsys: pytest.Captur
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_documents_its_arguments(name: str) -> None:
     function = COMMANDS[name].function
-    documented = {p.arg_name: p.description for p in cli._about(function).params}
+    documented = {p.arg_name: p.description for p in options.about_function(function).params}
     arguments = set(inspect.signature(function).parameters)
     assert set(documented) == arguments
     assert all(documented.values())
-    assert cli._about(function).short_description.endswith(".")
+    assert options.about_function(function).short_description.endswith(".")
 
 
 # What is not there

@@ -15,7 +15,7 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
-from sonolearn import cli
+from sonolearn import cli, options
 from sonolearn.data.pseudonyms import SOURCE_COLUMNS
 from sonolearn.data.storing import LABEL_COLUMNS, REJECTED_COLUMNS, SCAN_COLUMNS
 
@@ -66,7 +66,7 @@ SONOLEARN_COMMANDS = [shown for shown in ALL_COMMANDS if shown.words]
 def test_every_command_shown_is_understood_by_the_command_line(shown: Shown) -> None:
     name, *words = shown.words[1:]
     command = cli.COMMANDS[name]
-    options = cli.make_parser(name, command).parse_args(cli.join_lists(words, command.config)).as_dict()
+    options = options.make_parser(name, command).parse_args(options.join_lists(words, command.config)).as_dict()
     for path in ("config", command.positional, "out", "labels"):
         options.pop(path, None)
     if command.config is not None:

@@ -6,55 +6,15 @@ place. Values that make no sense are refused here, before any data are read.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sonolearn.console import UserError
+from sonolearn.checks import at_least_one, not_negative, positive, require, require_each, require_pattern, share
 
 Method = Literal["barlow_twins"]
 Mode = Literal["finetune", "linear", "knn"]
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
-
-
-def require(condition: bool, sentence: str) -> None:
-    """Refuse a setting with one sentence unless `condition` holds."""
-    if not condition:
-        raise UserError(sentence)
-
-
-def require_each(config: object, accepted: Callable[[Any], bool], remedy: str, *options: str) -> None:
-    """Refuse the first of several options that is set and not `accepted`; names as on the command line, dotted."""
-    for option in options:
-        value = getattr(config, option.rsplit(".", 1)[-1])
-        shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
-        require(value is None or accepted(value), f"--{option} {shown}: {remedy}")
-
-
-def _positive(value: float) -> bool:
-    return value > 0
-
-
-def _not_negative(value: float) -> bool:
-    return value >= 0
-
-
-def _at_least_one(value: float) -> bool:
-    return value >= 1
-
-
-def _share(value: float | tuple[float, ...]) -> bool:
-    return all(0 <= part <= 1 for part in (value if isinstance(value, tuple) else (value,)))
-
-
-def require_pattern(pattern: str | None) -> None:
-    """Refuse what is no regular expression."""
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise UserError(f"--patient_pattern {pattern}: is no regular expression ({error}); mend it") from error
 
 
 @dataclass(frozen=True)
@@ -87,9 +47,9 @@ class PhantomConfig:
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        require_each(self, _at_least_one, "give at least 1", "patients", "frames")
-        require_each(self, _not_negative, "give 0 or more", "scans", "stills", "workers")
-        require_each(self, _share, "give a share from 0 to 1", "labelled", "callipers", "doppler", "split")
+        require_each(self, at_least_one, "give at least 1", "patients", "frames")
+        require_each(self, not_negative, "give 0 or more", "scans", "stills", "workers")
+        require_each(self, share, "give a share from 0 to 1", "labelled", "callipers", "doppler", "split")
         require(self.size >= 32, f"--size {self.size}: give at least 32 px")
 
 
@@ -140,7 +100,7 @@ class PrepareConfig:
     def __post_init__(self) -> None:
         require(16 <= self.size <= 4096, f"--size {self.size}: give a side from 16 to 4096 px")
         require(self.frame_skip >= 1, f"--frame_skip {self.frame_skip}: give 1 (every frame) or more")
-        require_each(self, _not_negative, "give 0 or more", "workers")
+        require_each(self, not_negative, "give 0 or more", "workers")
         require_pattern(self.patient_pattern)
         require(
             len(self.split) == 3 and min(self.split) >= 0 and self.split[0] > 0 and abs(sum(self.split) - 1) < 1e-6,
@@ -176,8 +136,8 @@ class ViewsConfig:
 
     def __post_init__(self) -> None:
         probabilities = ("views.flip", "views.jitter", "views.blur", "views.solarize")
-        require_each(self, _share, "give probabilities from 0 to 1", *probabilities)
-        require_each(self, _share, "give 0 to 1", "views.brightness", "views.contrast")
+        require_each(self, share, "give probabilities from 0 to 1", *probabilities)
+        require_each(self, share, "give 0 to 1", "views.brightness", "views.contrast")
         low, high = self.crop_scale
         require(0 < low <= high <= 1, f"--views.crop_scale {self.crop_scale}: give 0 < smallest <= largest <= 1")
         low, high = self.crop_ratio
@@ -210,10 +170,10 @@ class BarlowTwinsConfig:
             len(self.projector) >= 1 and min(self.projector) >= 1,
             f"--barlow_twins.projector {list(self.projector)}: give at least one width of 1 or more",
         )
-        require_each(self, _positive, "give more than 0", "barlow_twins.lr_weights")
+        require_each(self, positive, "give more than 0", "barlow_twins.lr_weights")
         names = ("redundancy", "lr_biases", "weight_decay", "warmup_epochs")
-        require_each(self, _not_negative, "give 0 or more", *(f"barlow_twins.{name}" for name in names))
-        require_each(self, _share, "give a share from 0 to 1", "barlow_twins.final_lr")
+        require_each(self, not_negative, "give 0 or more", *(f"barlow_twins.{name}" for name in names))
+        require_each(self, share, "give a share from 0 to 1", "barlow_twins.final_lr")
 
 
 @dataclass(frozen=True)
@@ -241,7 +201,7 @@ class PretrainConfig(EncoderConfig):
     max_steps: int | None = None
     """Stop (and end the learning-rate schedule) after so many optimiser steps, if that comes first."""
     batch_size: int = 256
-    """Frames in an optimiser step, over all processes and accumulated parts; results do not depend on their number."""
+    """Frames in an optimiser step, over all processes and accumulated parts; a loss spans all processes."""
     accumulate: int = 1
     """Parts that a batch is cut into where memory is short; each part has a loss of its own."""
     image_size: int = 224
@@ -255,7 +215,7 @@ class PretrainConfig(EncoderConfig):
     valid_every: int = 1
     """Epochs between validations."""
     checkpoint_minutes: float = 10.0
-    """Minutes between checkpoints; one is also written at the end, and when interrupted."""
+    """Minutes between checkpoints; one is also written when the run is interrupted."""
     log_every: int = 10
     """Steps between rows of metrics.csv."""
     workers: int | None = None
@@ -273,9 +233,9 @@ class PretrainConfig(EncoderConfig):
 
     def __post_init__(self) -> None:
         counts = ("epochs", "max_steps", "accumulate", "devices", "num_nodes", "valid_every", "log_every")
-        require_each(self, _at_least_one, "give at least 1", *counts)
-        require_each(self, _positive, "give more than 0", "checkpoint_minutes")
-        require_each(self, _not_negative, "give 0 or more", "workers")
+        require_each(self, at_least_one, "give at least 1", *counts)
+        require_each(self, positive, "give more than 0", "checkpoint_minutes")
+        require_each(self, not_negative, "give 0 or more", "workers")
         require(self.batch_size >= 2, f"--batch_size {self.batch_size}: SSL compares frames, give at least 2")
         parts = self.accumulate * self.devices * self.num_nodes
         require(
@@ -333,9 +293,9 @@ class ClassifyConfig(EncoderConfig):
             len(self.fractions) > 0 and all(0 < f <= 1 for f in self.fractions),
             f"--fractions {list(self.fractions)}: give shares above 0, at most 1",
         )
-        require_each(self, _at_least_one, "give at least 1", "seeds", "epochs", "max_steps", "neighbours")
-        require_each(self, _positive, "give more than 0", "lr", "temperature")
-        require_each(self, _not_negative, "give 0 or more", "weight_decay", "workers")
+        require_each(self, at_least_one, "give at least 1", "seeds", "epochs", "max_steps", "neighbours")
+        require_each(self, positive, "give more than 0", "lr", "temperature")
+        require_each(self, not_negative, "give 0 or more", "weight_decay", "workers")
         require(
             self.image_size is None or self.image_size >= 16, f"--image_size {self.image_size}: give at least 16 px"
         )
@@ -358,4 +318,4 @@ class DemoConfig:
     """Seeds of the downstream trainings."""
 
     def __post_init__(self) -> None:
-        require_each(self, _at_least_one, "give at least 1", "seeds")
+        require_each(self, at_least_one, "give at least 1", "seeds")

@@ -174,6 +174,12 @@ def test_a_run_folder_of_other_settings_or_data_is_refused(finished: Path, store
         pretrain([other], finished, SMALL)
 
 
+def test_a_mistyped_encoder_leaves_no_run_behind(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="timm knows no such model"):
+        pretrain([store], tmp_path / "run", dataclasses.replace(SMALL, encoder="resnet1"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_that_is_no_run_is_refused(store: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.docx").write_text("precious")
     with pytest.raises(UserError, match="is not a run of this command"):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sonolearn.config import require
+from sonolearn.checks import require
 from sonolearn.console import UserError
 from sonolearn.data.store import PARTS, Rows, Store
 from sonolearn.runs import generator_for

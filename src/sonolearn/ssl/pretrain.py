@@ -59,6 +59,8 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
     train, valid = hold_out_patients(training_frames(opened), config.valid_patients, config.seed)
     fabric = make_fabric(config.accelerator, config.precision, config.devices, config.num_nodes)
     fabric.launch()
+    # Built before the folder is claimed: a mistyped encoder leaves nothing behind.
+    training = Training(fabric, train, valid, out, config)
     if fabric.is_global_zero:
         # The hash of an encoder file names it better than its path, and a run may move with what it started from.
         named = replace(config, init=Path(config.init).name)
@@ -67,7 +69,7 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
     if is_finished(out):
         say(f"{out}: is finished already")
     else:
-        Training(fabric, train, valid, out, config).run()
+        training.run()
     return out
 
 
@@ -83,7 +85,7 @@ class Training:
     """One pre-training run: model and loaders, the loop, and what it writes."""
 
     def __init__(self, fabric: Fabric, train: FramePool, valid: FramePool, out: Path, config: PretrainConfig) -> None:
-        """Build model, optimiser and plan, and take up the checkpoint if there is one."""
+        """Build model, optimiser and plan."""
         self.fabric, self.out, self.config = fabric, out, config
         self.train, self.valid = train, valid
         processes = fabric.world_size
@@ -92,12 +94,12 @@ class Training:
             raise UserError(f"{len(train)} training frames are too few for {processes} processes; prepare more scans")
         self.steps = min(config.epochs * self.plan.steps_per_epoch, config.max_steps or 2**62)
         self.card, self.method, self.model, self.optimizer = build_model(fabric, train, config)
-        self.step = load_checkpoint(out, fabric, self.model, self.optimizer)
-        self.clock, self.losses = Clock(), list[Figures]()
+        self.step, self.clock, self.losses = 0, Clock(), list[Figures]()
 
     def run(self) -> None:
-        """Train to the end, then write the encoder and what stands behind it."""
+        """Train to the end, from the checkpoint if there is one; write the encoder and what stands behind it."""
         started, config, fabric = time.monotonic(), self.config, self.fabric
+        self.step = load_checkpoint(self.out, fabric, self.model, self.optimizer)
         log = MetricsLog(self.out, self.step) if fabric.is_global_zero else None
         showing = progress(f"pretrain {config.method}", self.steps)
         with closing(log) if log else nullcontext(), StopRequest() as stop, showing as bar:
