@@ -26,10 +26,8 @@ def main(folders: list[Path]) -> None:
             f"{t.loc[fraction, 'macro_f1_mean']:.3f} ± {t.loc[fraction, 'macro_f1_sd']:.3f}" for t in tables.values()
         ]
         print(f"| {fraction:.0%} | {int(row['train_images'])} | {patients} |", " | ".join(cells), "|")
-    print(
-        f"\n{int(first['test_images'].iloc[0])} test images of {int(first['test_patients'].iloc[0])} patients", end=", "
-    )
-    print(f"{int(first['seeds'].iloc[0])} seeds.")
+    images, patients, seeds = (int(first[name].iloc[0]) for name in ("test_images", "test_patients", "seeds"))
+    print(f"\n{images} test images of {patients} patients, {seeds} seeds.")
 
 
 if __name__ == "__main__":
