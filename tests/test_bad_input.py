@@ -315,12 +315,12 @@ def interrupt(words: list[str], ready: Callable[[], bool]) -> str:
 
 def test_prepare_goes_on_after_ctrl_c(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    for number in range(12):
+    for number in range(30):
         write_video(tmp_path / "in" / f"{number}.mp4", speckle(40, 240, 320, number))
     words = ["prepare", str(tmp_path / "in"), *PREPARE, "--out"]
     cli.main([*words, str(tmp_path / "whole")])
     parts = tmp_path / "store" / "parts"
-    interrupt([*words, str(tmp_path / "store")], lambda: parts.exists() and len(list(parts.glob("S-*.json"))) >= 2)
+    interrupt([*words, str(tmp_path / "store")], lambda: parts.exists() and any(parts.glob("S-*.json")))
     cli.main([*words, str(tmp_path / "store")])
     assert contents(tmp_path / "store") == contents(tmp_path / "whole")
 
@@ -339,11 +339,11 @@ def test_pretrain_goes_on_after_ctrl_c(tmp_path: Path) -> None:
 
 def test_classify_goes_on_after_ctrl_c(tmp_path: Path) -> None:
     store = write_labelled_store(tmp_path / "store")
-    words = ["classify", str(store), *CLASSIFY, "--seeds", "12", "--epochs", "10", "--out"]
+    words = ["classify", str(store), *CLASSIFY, "--seeds", "24", "--epochs", "10", "--out"]
     units = tmp_path / "run" / "units"
-    interrupt([*words, str(tmp_path / "run")], lambda: units.exists() and len(list(units.glob("*.json"))) >= 2)
+    interrupt([*words, str(tmp_path / "run")], lambda: units.exists() and any(units.glob("*.json")))
     kept = {p.name: p.stat().st_mtime_ns for p in units.glob("*.json")}
-    assert 2 <= len(kept) < 12
+    assert 1 <= len(kept) < 24
     for run in ("run", "whole"):
         cli.main([*words, str(tmp_path / run)])
     assert {name: (units / name).stat().st_mtime_ns for name in kept} == kept

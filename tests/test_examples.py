@@ -63,6 +63,6 @@ def test_every_real_file_is_stored_or_rejected_with_a_reason(shared_data: Path, 
     files = [p for f in ("dicom", "lung_clips", "screens") for p in (shared_data / f).iterdir() if p.suffix in media]
     with (tmp_path / "out" / "sonolearn-private" / "sources.csv").open() as table:
         rows = list(csv.DictReader(table))
-    assert sorted(row["path"] for row in rows) == sorted(str(p.absolute()) for p in files)
+    assert sorted(row["path"] for row in rows) == sorted(str(p.resolve()) for p in files)
     assert all(row["outcome"] == "stored" for row in rows), "all of these are ultrasound that can be read"
     assert len(printed.splitlines()) == len(files)

@@ -34,7 +34,8 @@ def write_results(
         _patients(pools).to_csv(temporary, index=False)
     summary = {
         "method": config.method, "encoder": card.encoder, "init": Path(config.init).name, "seed": config.seed,
-        "image_size": config.image_size, "batch_size": config.batch_size, "epochs": config.epochs, "steps": steps,
+        "image_size": config.image_size, "batch_size": config.batch_size, "steps": steps,
+        "epochs": round(steps * config.batch_size / len(pools[0]), 1),
         "seconds": round(seconds, 1), "device": device, "machine": machine(), "sonolearn": __version__,
         "frames": len(pools[0]), "patients": len(pools[0].patients), "scans": sum(_scans(pool) for pool in pools[:1]),
         "valid_frames": len(pools[1]), "valid_patients": len(pools[1].patients),
