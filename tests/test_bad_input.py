@@ -300,6 +300,8 @@ def interrupt(words: list[str], ready: Callable[[], bool]) -> str:
     process = subprocess.Popen(
         [sys.executable, "-m", "sonolearn", *words],
         stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment, start_new_session=True,
+        # A shell's background job, as these tests may be, ignores Ctrl-C and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     end = time.monotonic() + 60
     while not ready() and process.poll() is None and time.monotonic() < end:
