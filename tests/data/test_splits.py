@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonolearn.console import UserError
-from sonolearn.data.splits import check_disjoint, label_fraction, overlap, split_patients
+from sonolearn.data.splits import check_disjoint, label_fraction, split_patients
 
 PLANES = ("3VV/3VT", "4CH", "LVOT")
 tables = st.lists(st.tuples(st.integers(0, 11), st.sampled_from(PLANES)), min_size=3, max_size=80)
@@ -119,11 +119,3 @@ class FakeStore:
 
     def __init__(self, key_id: str, patients: list[str]) -> None:
         self.key_id, self.path, self.scans = key_id, key_id, pd.DataFrame({"patient": patients})
-
-
-def test_overlap_needs_the_same_key() -> None:
-    first, second = FakeStore("k", ["P-2", "P-1", "P-2"]), FakeStore("k", ["P-2", "P-3"])
-    assert overlap(first, second) == ["P-2"]  # type: ignore[arg-type]
-    assert overlap(first, second, ["P-3"]) == []  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="different keys"):
-        overlap(first, FakeStore("l", []))  # type: ignore[arg-type]

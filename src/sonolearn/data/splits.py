@@ -6,7 +6,7 @@ their images. A store's order is that of the file names, so that whoever shuffle
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sonolearn.checks import require
 from sonolearn.console import UserError
-from sonolearn.data.store import PARTS, Rows, Store
+from sonolearn.data.store import PARTS, Rows
 from sonolearn.runs import generator_for
 
 
@@ -132,18 +132,3 @@ def subset(labels: pd.DataFrame, planes: Sequence[str], rows: Rows) -> Subset:
     chosen = labels[labels["row"].isin(rows)]
     per_plane = chosen["plane"].value_counts()
     return Subset(rows, len(rows), int(chosen["patient"].nunique()), {p: int(per_plane.get(p, 0)) for p in planes})
-
-
-def overlap(first: Store, second: Store, patients: Iterable[str] | None = None) -> list[str]:
-    """Patients of `first` that are also in `second`, or among `patients` of it (such as its test part); sorted.
-
-    Raises:
-        UserError: the stores were made with different keys, so that their pseudonyms cannot be compared.
-    """
-    if first.key_id != second.key_id:
-        raise UserError(
-            f"{first.path} and {second.path}: were made with different keys ({first.key_id}, {second.key_id}), "
-            "so nobody can see whether they share patients; make one of them again with the other's --key"
-        )
-    others = set(second.scans["patient"] if patients is None else patients)
-    return sorted(others.intersection(first.scans["patient"]))
