@@ -8,9 +8,20 @@ from pathlib import Path
 from typing import NoReturn
 
 import sonolearn
-from sonolearn import commands, config
+from sonolearn import commands, config, recipes
 from sonolearn.console import Interrupted, UserError
-from sonolearn.options import Command, about_function, build, config_first, join_lists, make_parser, nearest, read_yaml
+from sonolearn.options import (
+    Command,
+    about_function,
+    build,
+    config_first,
+    flat,
+    join_lists,
+    make_parser,
+    name_groups,
+    nearest,
+    read_yaml,
+)
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -19,7 +30,7 @@ EXIT_INTERRUPTED = 130
 COMMANDS = {
     "phantom": Command(commands.phantom, config.PhantomConfig, "out"),
     "prepare": Command(commands.prepare, config.PrepareConfig, "paths", "*"),
-    "pretrain": Command(commands.pretrain, config.PretrainConfig, "stores", "+"),
+    "pretrain": Command(commands.pretrain, config.PretrainConfig, "stores", "+", recipes.layer_asked_for),
     "classify": Command(commands.classify, config.ClassifyConfig, "store"),
     "report": Command(commands.report, None, "runs", "+"),
     "demo": Command(commands.demo, config.DemoConfig),
@@ -59,6 +70,9 @@ def run(name: str, words: Sequence[str]) -> None:
     parser = make_parser(name, command)
     files, words = config_first(words)
     from_files = {key: value for file in files for key, value in read_yaml(parser, file).items()}
+    words = name_groups(words, command.config)
+    if command.layer:
+        parser.set_defaults(flat(command.layer(words, from_files)))
     options = parser.parse_args(join_lists(words, command.config)).as_dict()
     options.pop("config", None)
     if command.count == "*" and not options[name := str(command.positional)]:

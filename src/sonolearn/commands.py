@@ -61,9 +61,10 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig | None = 
     Returns:
         The run folder, with encoder.safetensors, metrics.csv and views.png.
     """
+    from sonolearn.recipes import recipe
     from sonolearn.ssl.pretrain import pretrain as run
 
-    return run(stores, out, config or PretrainConfig())
+    return run(stores, out, config or recipe())
 
 
 def classify(store: Path, out: Path, config: ClassifyConfig | None = None) -> pd.DataFrame:

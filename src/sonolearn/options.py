@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import re
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,6 +26,8 @@ class Command:
     config: type | None
     positional: str | None = None
     count: str | None = None
+    layer: Callable[[Sequence[str], Mapping[str, Any]], dict[str, Any]] | None = None
+    """Defaults that depend on other options: from the words and the YAML files, nested options."""
 
 
 def make_parser(name: str, command: Command) -> Parser:
@@ -153,6 +155,29 @@ _WORDS: dict[Any, str] = {
     int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path",
     dict: "names and values, such as {name: 3}",
 }  # fmt: skip
+
+
+def name_groups(words: Sequence[str], kind: type | None) -> list[str]:
+    """Write `--views ultrasound` as `--views.name=ultrasound`, for every group of options that has a name."""
+    types = typing.get_type_hints(kind) if kind else {}
+    groups = {
+        f"--{option}"
+        for option, inner in types.items()
+        if dataclasses.is_dataclass(inner) and "name" in {field.name for field in dataclasses.fields(inner)}
+    }
+    named: list[str] = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        named.append(f"{option}.name{equals}{value}" if option in groups else word)
+    return named
+
+
+def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested options under their dotted names."""
+    found: dict[str, Any] = {}
+    for name, value in options.items():
+        found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return found
 
 
 def config_first(words: Sequence[str]) -> tuple[list[Path], list[str]]:

@@ -11,7 +11,9 @@ from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as tv
 
 from sonolearn.config import ViewsConfig
-from sonolearn.ssl.views import crop_box, jitter, make_view, random_resized_crop
+from sonolearn.ssl.views import make_view
+from sonolearn.ssl.views.geometry import crop_box, random_resized_crop
+from sonolearn.ssl.views.photometry import jitter
 
 PLAIN = ViewsConfig(flip=0, jitter=0, blur=(0, 0), solarize=(0, 0))
 

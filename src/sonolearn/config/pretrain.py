@@ -1,0 +1,157 @@
+"""Options of `pretrain`."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from sonolearn.checks import at_least_one, not_negative, positive, require, require_each, share
+from sonolearn.config.encoder import EncoderConfig, Precision
+from sonolearn.config.methods import (
+    AutoencoderConfig,
+    BarlowTwinsConfig,
+    BYOLConfig,
+    InpaintingConfig,
+    MoCoConfig,
+    SimCLRConfig,
+    VICRegConfig,
+)
+from sonolearn.config.views import PositivesConfig, ViewsConfig
+
+Method = Literal["autoencoder", "inpainting", "simclr", "moco", "byol", "barlow_twins", "vicreg"]
+Recipe = Literal["study", "paper"]
+RECONSTRUCTING = ("autoencoder", "inpainting")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Optimiser and learning-rate schedule; the schedule counts optimiser steps."""
+
+    name: Literal["lars", "sgd", "adamw"] = "lars"
+    """lars (You et al., 2017; trust coefficient 0.001; biases and norm parameters neither adapted nor decayed),
+    sgd or adamw (both decay everything)."""
+    lr: float = 0.2
+    """Learning rate."""
+    lr_biases: float | None = None
+    """Learning rate of biases and norm parameters; null for the same."""
+    lr_batch: int | None = 256
+    """The batch that the rates are meant for, they grow linearly with batch_size; null to take them as they are."""
+    momentum: float = 0.9
+    """Momentum of lars and sgd."""
+    weight_decay: float = 1e-6
+    """Weight decay."""
+    schedule: Literal["cosine", "step"] = "cosine"
+    """cosine: down to final_lr; step: times decay after every decay_epochs."""
+    warmup_epochs: float = 0.0
+    """Epochs (fractions count) of linear warm-up."""
+    final_lr: float = 0.0
+    """The cosine ends at this share of the rate."""
+    decay: float = 0.5624
+    """Factor of the step schedule."""
+    decay_epochs: float = 50.0
+    """Epochs between the steps of that schedule."""
+
+    def __post_init__(self) -> None:
+        require_each(self, positive, "give more than 0", "optimizer.lr", "optimizer.decay", "optimizer.decay_epochs")
+        require_each(self, at_least_one, "give at least 1, or null", "optimizer.lr_batch")
+        names = ("lr_biases", "weight_decay", "warmup_epochs")
+        require_each(self, not_negative, "give 0 or more", *(f"optimizer.{name}" for name in names))
+        require_each(self, share, "give a share from 0 to 1", "optimizer.final_lr")
+        require(0 <= self.momentum < 1, f"--optimizer.momentum {self.momentum}: give 0 to below 1")
+
+
+@dataclass(frozen=True)
+class PretrainConfig(EncoderConfig):
+    """Options of `sonolearn pretrain`: self-supervised pre-training of an encoder on stores of frames.
+
+    The defaults of `optimizer` and `views` are those of Barlow Twins. In Python take `sonolearn.recipes.recipe`, which
+    gives every method its own, as the command line does.
+    """
+
+    method: Method = "barlow_twins"
+    """SSL method."""
+    recipe: Recipe | None = None
+    """study: the settings of the study, batch size and start included; paper: those of the method's own paper, epochs
+    included; none: the study's, at a batch of 256 and from random weights."""
+    epochs: int = 100
+    """Passes over the training frames."""
+    max_steps: int | None = None
+    """Stop (and end the learning-rate schedule) after so many optimiser steps, if that comes first."""
+    batch_size: int = 256
+    """Frames in an optimiser step, over all processes and accumulated parts; a loss spans all processes."""
+    accumulate: int = 1
+    """Parts that a batch is cut into where memory is short; each part has a loss of its own."""
+    image_size: int = 224
+    """Side of the views in px."""
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    """The augmentation."""
+    positives: PositivesConfig = field(default_factory=PositivesConfig)
+    """What the two views of a pair are taken from."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """Optimiser and schedule."""
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    """Settings of the autoencoder."""
+    inpainting: InpaintingConfig = field(default_factory=InpaintingConfig)
+    """Settings of the inpainting autoencoder."""
+    simclr: SimCLRConfig = field(default_factory=SimCLRConfig)
+    """Settings of SimCLR."""
+    moco: MoCoConfig = field(default_factory=MoCoConfig)
+    """Settings of MoCo."""
+    byol: BYOLConfig = field(default_factory=BYOLConfig)
+    """Settings of BYOL."""
+    barlow_twins: BarlowTwinsConfig = field(default_factory=BarlowTwinsConfig)
+    """Settings of Barlow Twins."""
+    vicreg: VICRegConfig = field(default_factory=VICRegConfig)
+    """Settings of VICReg."""
+    valid_patients: float = 0.1
+    """Share of the patients held out for the validation loss and the monitors; 0 for none."""
+    valid_every: int = 1
+    """Epochs between validations."""
+    knn_store: Path | None = None
+    """A labelled store to follow the accuracy of nearest neighbours on: from its training to its validation part."""
+    checkpoint_minutes: float = 10.0
+    """Minutes between checkpoints; one is also written when the run is interrupted."""
+    log_every: int = 10
+    """Steps between rows of metrics.csv."""
+    workers: int | None = None
+    """Loader processes of each training process; None: the free cores, at most 8. Results do not depend on it."""
+    precision: Precision = "auto"
+    """auto takes bf16-mixed where the GPU computes it natively, else 32-true."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Kind of device."""
+    devices: int = 1
+    """Devices (training processes) of each node."""
+    num_nodes: int = 1
+    """Nodes; under SLURM the processes find each other."""
+    seed: int = 0
+    """Seed of weights, order and views."""
+
+    def __post_init__(self) -> None:
+        counts = ("epochs", "max_steps", "accumulate", "devices", "num_nodes", "valid_every", "log_every")
+        require_each(self, at_least_one, "give at least 1", *counts)
+        require_each(self, positive, "give more than 0", "checkpoint_minutes")
+        require_each(self, not_negative, "give 0 or more", "workers")
+        require(self.batch_size >= 2, f"--batch_size {self.batch_size}: SSL compares frames, give at least 2")
+        parts = self.accumulate * self.devices * self.num_nodes
+        require(
+            self.batch_size % parts == 0 and self.batch_size // parts >= 2,
+            f"--batch_size {self.batch_size}: give a multiple of accumulate x devices x num_nodes ({parts}), "
+            f"at least {2 * parts}",
+        )
+        require(self.image_size >= 16, f"--image_size {self.image_size}: give at least 16 px")
+        require(0 <= self.valid_patients < 1, f"--valid_patients {self.valid_patients}: give a share from 0 to below 1")
+        require(
+            self.method != "moco" or self.moco.queue >= self.batch_size,
+            f"--moco.queue {self.moco.queue}: must hold the keys of a batch, give at least {self.batch_size}",
+        )
+        require(
+            self.method not in RECONSTRUCTING or self.positives.name == "same_frame",
+            f"--positives {self.positives.name}: {self.method} rebuilds a single view; leave the option out",
+        )
+
+    @property
+    def other_methods(self) -> set[str]:
+        """Names of the options that belong to methods other than the one in use: they change nothing."""
+        return set(typing.get_args(Method)) - {self.method}

@@ -1,0 +1,189 @@
+"""Settings of every SSL method side by side: those of the study, and those of the method's own paper.
+
+Sources. `study` is the table of Benjamin et al. (ASMUS 2023, arXiv 2407.21738); what it leaves open is the paper's.
+`paper` is each method's own paper, named at its recipe. A recipe is only a layer of defaults: options on the command
+line and in YAML files go over it. The head's and the loss's settings of the study are the defaults of
+`sonolearn.config.methods` and are not repeated here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sonolearn.config import Method, PretrainConfig, Recipe
+from sonolearn.console import UserError
+
+Options = dict[str, Any]
+"""Options of `pretrain`, nested as in a YAML file."""
+
+# Batch sizes of the study and starts other than random weights count only where a recipe is asked for by name: most
+# GPUs cannot hold 2048 pairs of frames, and most clusters cannot download ImageNet weights.
+ONLY_BY_NAME = ("batch_size", "epochs", "init")
+
+# Both views alike, strong jitter (SimCLR's s = 1): study, and SimCLR's appendix A.
+CONTRASTIVE_VIEWS = {"jitter": 0.8, "brightness": 0.8, "contrast": 0.8, "blur": (0.5, 0.5), "solarize": (0.0, 0.0)}
+# The first view blurred, the second sometimes solarised: BYOL's appendix B, taken up by Barlow Twins and VICReg.
+INFORMATION_VIEWS = {"jitter": 0.8, "brightness": 0.4, "contrast": 0.4, "blur": (1.0, 0.1), "solarize": (0.0, 0.2)}
+# The whole frame, resized.
+RECONSTRUCTION_VIEWS = {
+    "crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip_vertical": 0.5, "jitter": 0.0, "blur": (0.0, 0.0),
+    "solarize": (0.0, 0.0),
+}  # fmt: skip
+# What differs between machines, settings and patients in ultrasound; the physics is told in sonolearn.ssl.views.
+ULTRASOUND_VIEWS = {
+    "crop_scale": (0.5, 1.0), "crop_ratio": (0.9, 1.1), "rotation": 15.0, "jitter": 0.0, "blur": (0.3, 0.3),
+    "solarize": (0.0, 0.0), "attenuation": 0.5, "gain": 0.8, "speckle": 0.5, "haze": 0.3, "shadow": 0.3,
+}  # fmt: skip
+
+STEPS_DOWN = {"name": "adamw", "lr": 1e-3, "lr_batch": None, "weight_decay": 1e-6, "schedule": "step"}
+
+STUDY: dict[Method, Options] = {
+    "autoencoder": {
+        "batch_size": 256,
+        "views": {**RECONSTRUCTION_VIEWS, "randaugment": (3, 3)},
+        "optimizer": STEPS_DOWN,
+    },
+    "inpainting": {
+        "batch_size": 256,
+        "views": {**RECONSTRUCTION_VIEWS, "randaugment": (1, 1)},
+        "optimizer": STEPS_DOWN,
+    },
+    "simclr": {
+        "batch_size": 256,
+        "views": CONTRASTIVE_VIEWS,
+        "optimizer": {"name": "lars", "lr": 0.3, "lr_batch": None, "weight_decay": 1e-4},
+    },
+    "moco": {
+        "batch_size": 256,
+        "init": "imagenet",
+        "views": CONTRASTIVE_VIEWS,
+        "optimizer": {"name": "sgd", "lr": 0.03, "lr_batch": None, "weight_decay": 1e-4},
+    },
+    "byol": {
+        "batch_size": 256,
+        "views": CONTRASTIVE_VIEWS,
+        "optimizer": {"name": "lars", "lr": 0.2, "lr_batch": None, "weight_decay": 1.5e-6},
+    },
+    "barlow_twins": {
+        "batch_size": 2048,
+        "views": INFORMATION_VIEWS,
+        "optimizer": {
+            "name": "lars", "lr": 0.2, "lr_biases": 0.0048, "weight_decay": 1e-6, "warmup_epochs": 10,
+            "final_lr": 0.001,
+        },
+    },
+    "vicreg": {
+        "batch_size": 2048,
+        "views": INFORMATION_VIEWS,
+        "optimizer": {"name": "lars", "lr": 0.2, "weight_decay": 1e-6, "warmup_epochs": 10, "final_lr": 0.001},
+    },
+}  # fmt: skip
+
+PAPER: dict[Method, Options] = {
+    # Chen et al., ICML 2020, sections 2.2 and 5, appendix B.
+    "simclr": {
+        "batch_size": 4096,
+        "epochs": 100,
+        "views": CONTRASTIVE_VIEWS,
+        "optimizer": {"name": "lars", "lr": 0.3, "weight_decay": 1e-6, "warmup_epochs": 10},
+        "simclr": {"projector": (2048, 128), "temperature": 0.1},
+    },
+    # Chen et al., arXiv 2003.04297 (MoCo v2); momentum and queue from He et al., CVPR 2020, section 4.
+    "moco": {
+        "batch_size": 256,
+        "epochs": 200,
+        "views": {**CONTRASTIVE_VIEWS, "crop_scale": (0.2, 1.0), "brightness": 0.4, "contrast": 0.4},
+        "optimizer": {"name": "sgd", "lr": 0.03, "weight_decay": 1e-4},
+        "moco": {"temperature": 0.2, "queue": 65536, "momentum": 0.999, "final_momentum": 0.999},
+    },
+    # Grill et al., NeurIPS 2020, section 3.3 and appendix B.
+    "byol": {
+        "batch_size": 4096,
+        "epochs": 1000,
+        "views": INFORMATION_VIEWS,
+        "optimizer": {"name": "lars", "lr": 0.2, "weight_decay": 1.5e-6, "warmup_epochs": 10},
+        "byol": {"projector": (4096, 256), "predictor": (4096, 256)},
+    },
+    # Zbontar et al., ICML 2021, section 2.2.
+    "barlow_twins": {
+        **STUDY["barlow_twins"],
+        "epochs": 1000,
+        "optimizer": {**STUDY["barlow_twins"]["optimizer"], "weight_decay": 1.5e-6},
+    },
+    # Bardes et al., ICLR 2022, section 4.2: the rate ends at 0.002, 1/800 of 1.6.
+    "vicreg": {
+        **STUDY["vicreg"],
+        "epochs": 1000,
+        "optimizer": {**STUDY["vicreg"]["optimizer"], "final_lr": 0.00125},
+    },
+}
+
+RECIPES: dict[Recipe, dict[Method, Options]] = {"study": STUDY, "paper": PAPER}
+
+
+def recipe(method: Method = "barlow_twins", name: Recipe | None = None, **changes: Any) -> PretrainConfig:
+    """The configuration of a method, with its recipe's views, optimiser and head.
+
+    Args:
+        method: SSL method.
+        name: study, paper, or None for the study's at a batch of 256 and from random weights.
+        changes: any fields of `PretrainConfig`; a dict changes some fields of a group, such as
+            `optimizer={"lr": 0.1}` or `views={"name": "ultrasound", "rotation": 5}`.
+
+    Raises:
+        UserError: the method has no such recipe, or a value makes no sense.
+    """
+    views = changes.get("views")
+    preset = views.get("name") if isinstance(views, dict) else None
+    return _changed(_changed(PretrainConfig(), layer(method, name, preset)), changes)
+
+
+def layer(method: Method, name: Recipe | None = None, views: str | None = None) -> Options:
+    """The recipe of a method as options, with the preset of views that is asked for, or the recipe's own."""
+    chosen = _recipe(method, name or "study")
+    options = {key: value for key, value in chosen.items() if name or key not in ONLY_BY_NAME}
+    preset = views or name or "study"
+    options["views"] = ULTRASOUND_VIEWS if preset == "ultrasound" else _recipe(method, preset)["views"]
+    options["views"] = {"name": preset, **options["views"]}
+    return {"method": method, "recipe": name, **options}
+
+
+def layer_asked_for(words: Sequence[str], from_files: Mapping[str, Any]) -> Options:
+    """The recipe that a command line and YAML files ask for; what they misspell is left for the parser to refuse."""
+    groups = {key: value if isinstance(value, dict) else {} for key, value in from_files.items()}
+    method = _last(words, "--method", from_files.get("method", "barlow_twins"))
+    name = _last(words, "--recipe", from_files.get("recipe"))
+    views = _last(words, "--views.name", groups.get("views", {}).get("name"))
+    known = method in STUDY and name in (None, "null", *RECIPES) and views in (None, "ultrasound", *RECIPES)
+    return layer(method, None if name == "null" else name, views) if known else {}
+
+
+def _recipe(method: Method, name: str) -> Options:
+    recipes = PAPER if name == "paper" else STUDY
+    if method not in recipes:
+        raise UserError(f"--recipe {name}: {method} has no paper of its own; take --recipe study")
+    return recipes[method]
+
+
+def _last(words: Sequence[str], option: str, otherwise: Any) -> Any:
+    """The value that `words` give an option last."""
+    found = otherwise
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == option:
+            found = following
+        elif word.startswith(f"{option}="):
+            found = word.partition("=")[2]
+    return found
+
+
+def _changed(config: Any, changes: Options) -> Any:
+    """A config dataclass with some fields changed; those of a nested one by a dict."""
+    values = {
+        name: _changed(getattr(config, name), value)
+        if isinstance(value, dict) and dataclasses.is_dataclass(getattr(config, name))
+        else value
+        for name, value in changes.items()
+    }
+    return dataclasses.replace(config, **values)
