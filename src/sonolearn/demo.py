@@ -8,19 +8,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from sonolearn.config import (
-    BarlowTwinsConfig,
-    ClassifyConfig,
-    DemoConfig,
-    PhantomConfig,
-    PrepareConfig,
-    PretrainConfig,
-    ViewsConfig,
-)
+from sonolearn.config import ClassifyConfig, DemoConfig, PhantomConfig, PrepareConfig
 from sonolearn.console import say
 from sonolearn.data.phantom import generate
 from sonolearn.data.prepare import prepare
 from sonolearn.planes.classify import classify
+from sonolearn.recipes import recipe
 from sonolearn.ssl.pretrain import pretrain
 from sonolearn.study.report import report
 
@@ -31,16 +24,18 @@ PHANTOM = PhantomConfig(patients=80, labelled=0.5, scans=1, frames=60, stills=20
 
 PREPARE = PrepareConfig(size=72, frame_skip=1, patient_pattern=r"PH\d+")
 
-PRETRAIN = PretrainConfig(
+PRETRAIN = recipe(
+    "barlow_twins",
     encoder="resnet18",
     encoder_args=ENCODER,
     image_size=48,
     batch_size=64,
     max_steps=400,
     valid_every=10,
-    views=ViewsConfig(crop_scale=(0.3, 1.0)),
+    views={"crop_scale": (0.3, 1.0)},
     # The paper's learning rates are for hundreds of thousands of steps; so short a run needs larger ones.
-    barlow_twins=BarlowTwinsConfig(projector=(512, 512), lr_weights=30, lr_biases=0.1, warmup_epochs=1),
+    barlow_twins={"projector": (512, 512)},
+    optimizer={"lr": 30, "lr_biases": 0.1, "warmup_epochs": 1},
 )
 
 CLASSIFY = ClassifyConfig(

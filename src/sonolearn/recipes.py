@@ -137,7 +137,8 @@ def recipe(method: Method = "barlow_twins", name: Recipe | None = None, **change
     """
     views = changes.get("views")
     preset = views.get("name") if isinstance(views, dict) else None
-    return _changed(_changed(PretrainConfig(), layer(method, name, preset)), changes)
+    config: PretrainConfig = _changed(_changed(PretrainConfig(), layer(method, name, preset)), changes)
+    return config
 
 
 def layer(method: Method, name: Recipe | None = None, views: str | None = None) -> Options:

@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ RUN_FILE = "run.json"
 
 # Options that do not change results: a run may be resumed with others.
 NOT_HASHED = frozenset(
-    {"workers", "checkpoint_minutes", "log_every", "accelerator", "devices", "num_nodes", "name", "key"}
+    {"workers", "checkpoint_minutes", "log_every", "accelerator", "devices", "num_nodes", "name", "key", "knn_store"}
 )
 
 
@@ -132,7 +132,7 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not readable as JSON ({error}); restore the file or make the folder again") from error
 
 
-def claim(folder: Path, command: str, config: Any, data: Mapping[str, str]) -> str:
+def claim(folder: Path, command: str, config: Any, data: Mapping[str, str], unused: Collection[str] = ()) -> str:
     """Make `folder` the run of this command, configuration and data, or check that it already is; return the hash.
 
     Args:
@@ -140,11 +140,12 @@ def claim(folder: Path, command: str, config: Any, data: Mapping[str, str]) -> s
         command: name of the command, such as "pretrain".
         config: the config dataclass; options that do not change results are left out of the hash.
         data: what the run reads and a fingerprint of each.
+        unused: more options that change nothing.
 
     Raises:
         UserError: the folder holds something else, or a run with other settings or data, which are named.
     """
-    settings = {k: v for k, v in plain(config).items() if k not in NOT_HASHED}
+    settings = {k: v for k, v in plain(config).items() if k not in NOT_HASHED and k not in unused}
     description = {"command": command, "config": settings, "data": dict(sorted(data.items()))}
     name = hash_of(description)
     file = folder / RUN_FILE

@@ -14,7 +14,8 @@ from sonolearn.data.store import Store
 from sonolearn.planes import finetune
 from sonolearn.planes.finetune import fit_finetune
 from sonolearn.planes.head import Fitted
-from sonolearn.planes.images import Labelled, grey_statistics, labelled, read_images
+from sonolearn.planes.images import Labelled, grey_statistics, labelled
+from sonolearn.ssl.features import read_images
 from sonolearn.planes.views import TrainingViews
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import Card, build

@@ -9,8 +9,9 @@ from sklearn.preprocessing import StandardScaler
 
 from planes.labelled_store import tiny
 from sonolearn.console import UserError
-from sonolearn.planes.features import extract
-from sonolearn.planes.knn import fit_knn, knn_votes
+from sonolearn.ssl.features import extract
+from sonolearn.planes.knn import fit_knn
+from sonolearn.ssl.knn import knn_votes
 from sonolearn.planes.linear import fit_linear, standardisation
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import Card, build

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -13,8 +12,6 @@ from numpy.typing import NDArray
 from sonolearn.console import UserError, warn
 from sonolearn.data.splits import check_disjoint
 from sonolearn.data.store import PARTS, Frames, Rows, Store
-
-READ_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -105,30 +102,6 @@ def describe_store(store: Store, labels: pd.DataFrame) -> dict[str, Any]:
         "planes": list(store.planes),
         "parts": {name: parts[name] for name in PARTS},
     }
-
-
-def read_images(store: Store, rows: Rows, size: int) -> Frames:
-    """Frames of the store, resized to `size` x `size`.
-
-    Args:
-        store: where they are.
-        rows: (n,) rows of it.
-        size: side in px.
-
-    Returns:
-        (n, size, size) uint8, 0 to 255.
-    """
-    images = np.empty((len(rows), size, size), np.uint8)
-    # INTER_AREA averages what it shrinks; enlarged, it would repeat pixels.
-    interpolation = cv2.INTER_AREA if size < store.size else cv2.INTER_LINEAR
-    for start in range(0, len(rows), READ_AT_ONCE):
-        part = slice(start, start + READ_AT_ONCE)
-        if size == store.size:
-            store.read(rows[part], out=images[part])
-            continue
-        for image, frame in zip(images[part], store.read(rows[part]), strict=True):
-            cv2.resize(frame, (size, size), dst=image, interpolation=interpolation)
-    return images
 
 
 def grey_statistics(images: Frames) -> tuple[float, float]:

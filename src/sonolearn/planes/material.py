@@ -11,13 +11,13 @@ from torch import Tensor
 
 from sonolearn.console import UserError
 from sonolearn.data.store import PARTS, Store
-from sonolearn.planes.features import extract
 from sonolearn.planes.finetune import fit_finetune
 from sonolearn.planes.head import Fitted
-from sonolearn.planes.images import Labelled, labelled, read_images
+from sonolearn.planes.images import Labelled, labelled
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.planes.knn import fit_knn
 from sonolearn.planes.linear import fit_linear
+from sonolearn.ssl.features import extract, read_images
 
 
 class Material:

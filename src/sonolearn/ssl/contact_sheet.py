@@ -1,37 +1,37 @@
-"""A picture of the first batch: what the network really sees."""
+"""Contact sheets: what the network really sees, a column a sample."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from sonolearn.data.store import Frames
 from sonolearn.runs import writing
 
+GAP = 4
 
-def write_contact_sheet(path: Path, frames: list[Frames], views: Tensor, columns: int = 8) -> None:
-    """Write a PNG with a column a sample: the frame above its first and its second view.
+
+def write_sheet(path: Path, columns: Sequence[Sequence[NDArray[np.uint8] | Tensor]]) -> None:
+    """Write a PNG with a column a sample.
 
     Args:
         path: the PNG.
-        frames: whole frames, (S, S) uint8 each.
-        views: (N, 2, size, size) uint8 of the same samples.
-        columns: how many samples to show at most.
+        columns: pictures of each sample, top to bottom, (H, W) uint8 of any square size; equally many a column.
     """
-    size = max(96, views.shape[-1])
-    shown = min(columns, len(frames))
-    gap = 4
-    sheet = np.full((3 * (size + gap) - gap, shown * (size + gap) - gap), 255, np.uint8)
-    for column in range(shown):
-        left = column * (size + gap)
-        pictures = [frames[column], *views[column].numpy()]
-        for row, picture in enumerate(pictures):
-            top = row * (size + gap)
+    size = max(96, min(picture.shape[0] for picture in columns[0]))
+    rows = len(columns[0])
+    sheet = np.full((rows * (size + GAP) - GAP, len(columns) * (size + GAP) - GAP), 255, np.uint8)
+    for number, column in enumerate(columns):
+        left = number * (size + GAP)
+        for row, picture in enumerate(column):
+            top = row * (size + GAP)
             shrinks = picture.shape[0] > size
-            resized = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST)
+            interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+            resized = cv2.resize(np.asarray(picture), (size, size), interpolation=interpolation)
             sheet[top : top + size, left : left + size] = resized
     with writing(path) as temporary:
         temporary.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())

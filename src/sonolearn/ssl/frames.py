@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -45,6 +47,23 @@ class FramePool:
         return FramePool(
             self.stores, self.store_of_frame[chosen], self.row_of_frame[chosen], self.patient_of_frame[chosen]
         )
+
+    @cached_property
+    def scan_of_frame(self) -> NDArray[np.int64]:
+        """(n,) number of the scan, different for scans of different stores."""
+        first = np.cumsum([0, *(len(store.scans) for store in self.stores)])
+        return self._of_store(lambda i: first[i] + self.stores[i].scan_of_frame)
+
+    @cached_property
+    def time_of_frame(self) -> NDArray[np.float64]:
+        """(n,) seconds since the start of the scan, NaN for stills."""
+        return self._of_store(lambda i: self.stores[i].time_of_frame)
+
+    def _of_store(self, column: Callable[[int], NDArray[Any]]) -> NDArray[Any]:
+        """A column of the stores' frames, for the frames of this pool."""
+        starts = np.cumsum([0, *(len(store) for store in self.stores)])
+        joined = np.concatenate([column(i) for i in range(len(self.stores))])
+        return np.asarray(joined[starts[self.store_of_frame] + self.row_of_frame])
 
     @property
     def patients(self) -> list[str]:

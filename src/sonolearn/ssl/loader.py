@@ -1,4 +1,4 @@
-"""From the store to batches of view pairs, in loader processes; uint8 all the way.
+"""From the store to batches of views, in loader processes; uint8 all the way.
 
 Order and views come from (seed, epoch, sample) alone, so that a batch is the same whatever the number of loader
 processes, and a run that resumes at step k goes on with the very batches that an uninterrupted one would have seen.
@@ -18,37 +18,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sonolearn.config import ViewsConfig
 from sonolearn.runs import generator_for
-from sonolearn.ssl.frames import FramePool
-from sonolearn.ssl.views import make_view
+from sonolearn.ssl.encoders import Card, normalise
+from sonolearn.ssl.pairs import PairMaker
 
 Key = tuple[int, int]
-"""(epoch, sample): names a view pair; `sample` is a frame's number in its pool."""
+"""(epoch, sample): names a sample's views; `sample` is a frame's number in its pool."""
 
 VALIDATION = -1
 """The epoch of validation views: they are the same every time."""
 
 
 class ViewPairs(Dataset[Tensor]):
-    """Pairs of views of the frames of a pool."""
+    """What a method learns from, for the samples of a pool."""
 
-    def __init__(self, pool: FramePool, size: int, config: ViewsConfig, seed: int) -> None:
-        """Views of `size` x `size` px of the frames in `pool`."""
-        self.pool, self.size, self.config, self.seed = pool, size, config, seed
+    def __init__(self, pairs: PairMaker) -> None:
+        """Samples as `pairs` makes them."""
+        self.pairs = pairs
 
     def __getitems__(self, keys: Sequence[Key]) -> Tensor:
-        """A whole batch at once: (N, 2, size, size) uint8."""
-        views = np.empty((len(keys), 2, self.size, self.size), np.uint8)
-        for pair, (epoch, sample) in zip(views, keys, strict=True):
-            rng = generator_for(self.seed, "views", epoch, sample)
-            frame = self.pool.read(sample)
-            for which in (0, 1):
-                pair[which] = make_view(frame, self.size, self.config, which, rng)
+        """A whole batch at once: (N, V, size, size) uint8, V = 2 views or 1."""
+        size = self.pairs.config.image_size
+        views = np.empty((len(keys), self.pairs.views, size, size), np.uint8)
+        for sample_views, (epoch, sample) in zip(views, keys, strict=True):
+            sample_views[:] = self.pairs.make(epoch, sample)
         return torch.from_numpy(views)
 
     def __getitem__(self, key: Key) -> Tensor:
-        """One pair: (2, size, size) uint8."""
+        """One sample: (V, size, size) uint8."""
         return self.__getitems__([key])[0]
 
 
@@ -110,7 +107,7 @@ class StepSampler(Sampler[list[Key]]):
 def make_loader(
     pairs: ViewPairs, batches: Sampler[list[Key]] | list[list[Key]], workers: int, pin: bool
 ) -> DataLoader[Tensor]:
-    """A loader of (N, 2, size, size) uint8 batches with `workers` processes (0: in this process)."""
+    """A loader of (N, V, size, size) uint8 batches with `workers` processes (0: in this process)."""
     return DataLoader(
         pairs,
         batch_sampler=batches,
@@ -128,6 +125,16 @@ def validation_batches(samples: int, batch_size: int, rank: int = 0, world_size:
     share = list(range(samples))[rank::world_size][: samples // world_size]
     batches = [share[i : i + batch_size] for i in range(0, len(share), batch_size)]
     return [[(VALIDATION, sample) for sample in batch] for batch in batches if len(batch) >= 2]
+
+
+def as_pair(views: Tensor, card: Card, device: torch.device) -> tuple[Tensor, Tensor]:
+    """First and second views of (N, V, size, size) uint8 as normalised floats on the device; one tensor twice if V = 1.
+
+    They travel as uint8, a quarter of the bytes of floats.
+    """
+    moved = views.to(device, non_blocking=True)
+    first = normalise(moved[:, 0], card.mean, card.std)
+    return first, first if views.shape[1] == 1 else normalise(moved[:, 1], card.mean, card.std)
 
 
 def _as_it_is(batch: Tensor) -> Tensor:

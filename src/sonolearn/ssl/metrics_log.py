@@ -22,22 +22,18 @@ Row = Mapping[str, float | int | str]
 class MetricsLog:
     """Appends rows of figures; rows after the step that a run resumes from are dropped, as they will come again."""
 
-    def __init__(self, folder: Path, resumed_step: int) -> None:
-        """Open the log of a run folder at `resumed_step` (0 for a new run)."""
-        self.path = folder / METRICS_FILE
-        kept = [row for row in _read(self.path) if int(row["step"]) <= resumed_step]
-        self.columns = list(kept[0]) if kept else []
+    def __init__(self, folder: Path, columns: Sequence[str], resumed_step: int) -> None:
+        """Open the log of a run folder at `resumed_step` (0 for a new run); rows may leave out some of `columns`."""
+        self.path, self.columns = folder / METRICS_FILE, list(columns)
+        # A run that has no checkpoint yet starts with its first row anew.
+        kept = [row for row in _read(self.path) if int(row["step"]) <= resumed_step] if resumed_step else []
         write_text(self.path, _as_csv([_header(self.columns), *kept], self.columns))
         self.board = _tensorboard(folder, resumed_step)
 
     def add(self, row: Row) -> None:
-        """Append one row. The first of a run names the columns; columns that a later row lacks stay empty."""
-        rows = [row]
-        if not self.columns:
-            self.columns = list(row)
-            rows = [_header(self.columns), row]
+        """Append one row."""
         with naming_disk_errors(self.path), self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(_as_csv(rows, self.columns))
+            file.write(_as_csv([row], self.columns))
         for name, value in row.items():
             if isinstance(value, float):
                 self.board.add_scalar(f"{row['part']}/{name}", value, int(row["step"]))
@@ -75,8 +71,6 @@ def _read(path: Path) -> list[dict[str, str]]:
 
 
 def _as_csv(rows: Sequence[Row], columns: list[str]) -> str:
-    if not columns:
-        return ""
     text = io.StringIO()
     csv.DictWriter(text, columns, restval="", lineterminator="\n").writerows(
         {name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()} for row in rows

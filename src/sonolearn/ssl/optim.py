@@ -4,30 +4,49 @@ from __future__ import annotations
 
 import math
 
+import torch
 from timm.optim.lars import Lars
 from torch import nn
 from torch.optim import Optimizer
 
+from sonolearn.config import OptimizerConfig
 
-def lars(model: nn.Module, lr_weights: float, lr_biases: float, weight_decay: float) -> Optimizer:
-    """LARS (You et al., 2017), momentum 0.9, trust coefficient 0.001, as Barlow Twins uses it.
 
-    Biases and norm parameters (all tensors of one dimension) get a learning rate of their own, no weight decay and no
-    adaptation. Each group keeps its learning rate in `base_lr`, for the schedule.
+def make_optimizer(model: nn.Module, config: OptimizerConfig, batch_size: int) -> Optimizer:
+    """The optimiser of everything in `model` that learns.
+
+    Two groups, weights and biases (all tensors of at most one dimension, norm parameters included), each with its
+    learning rate in `base_lr`, for the schedule. LARS neither adapts nor decays the second group.
+
+    Args:
+        model: encoder and heads.
+        config: which optimiser, rates and decay.
+        batch_size: frames in an optimiser step; rates grow linearly with it (Goyal et al., 2017).
     """
-    weights = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    biases = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    scale = batch_size / config.lr_batch if config.lr_batch else 1.0
+    learning = [p for p in model.parameters() if p.requires_grad]
+    rates = config.lr * scale, (config.lr if config.lr_biases is None else config.lr_biases) * scale
+    lars = config.name == "lars"
     groups = [
-        {
-            "params": weights,
-            "lr": lr_weights,
-            "base_lr": lr_weights,
-            "weight_decay": weight_decay,
-            "always_adapt": True,
-        },
-        {"params": biases, "lr": lr_biases, "base_lr": lr_biases, "weight_decay": 0.0},
+        {"params": [p for p in learning if p.ndim > 1], "weight_decay": config.weight_decay, "always_adapt": lars},
+        {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0 if lars else config.weight_decay},
     ]
-    return Lars([g for g in groups if g["params"]], momentum=0.9, trust_coeff=0.001)
+    groups = [{**g, "lr": rate, "base_lr": rate} for g, rate in zip(groups, rates, strict=True) if g["params"]]
+    match config.name:
+        case "lars":
+            return Lars(groups, momentum=config.momentum, trust_coeff=0.001)
+        case "sgd":
+            return torch.optim.SGD(groups, momentum=config.momentum)
+        case "adamw":
+            return torch.optim.AdamW(groups)
+
+
+def learning_rate(config: OptimizerConfig, step: int, steps: int, steps_per_epoch: int) -> float:
+    """Share of `base_lr` at optimiser step `step` (from 0) of `steps`."""
+    if config.schedule == "cosine":
+        return warmup_cosine(step, steps, config.warmup_epochs * steps_per_epoch, config.final_lr)
+    warmed = min(1.0, (step + 1) / (config.warmup_epochs * steps_per_epoch + 1))
+    return warmed * config.decay ** math.floor(step / (config.decay_epochs * steps_per_epoch))
 
 
 def warmup_cosine(step: int, steps: int, warmup: float, final: float) -> float:

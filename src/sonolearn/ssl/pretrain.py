@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -20,24 +19,29 @@ from lightning_fabric.wrappers import _FabricModule
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from sonolearn.config import PretrainConfig
-from sonolearn.console import Interrupted, UserError, progress, say
+from sonolearn.console import Interrupted, UserError, progress, say, warn
 from sonolearn.data.store import Store
 from sonolearn.runs import claim, hash_file, seed_for
 from sonolearn.ssl.checkpoint import StopRequest, load_checkpoint, save_checkpoint
-from sonolearn.ssl.contact_sheet import write_contact_sheet
+from sonolearn.ssl.contact_sheet import write_sheet
 from sonolearn.ssl.devices import loader_processes, make_fabric
-from sonolearn.ssl.encoders import Card, encoder_file, load_encoder, normalise
+from sonolearn.ssl.encoders import Card, encoder_file, load_encoder
 from sonolearn.ssl.frames import FramePool, hold_out_patients, training_frames
-from sonolearn.ssl.loader import BatchPlan, StepSampler, ViewPairs, make_loader, validation_batches
+from sonolearn.ssl.loader import BatchPlan, StepSampler, ViewPairs, as_pair, make_loader
 from sonolearn.ssl.methods import METHODS, Method
 from sonolearn.ssl.metrics_log import MetricsLog
+from sonolearn.ssl.monitors import MONITORS, collapse_in_words, has_collapsed
 from sonolearn.ssl.optim import set_learning_rate
+from sonolearn.ssl.pairs import PairMaker
 from sonolearn.ssl.results import is_finished, write_results
+from sonolearn.ssl.validation import Validation
 
 Figures = dict[str, Tensor]
+
+COLUMNS = ("step", "epoch", "part", "loss")
+TIMES = ("lr", "data_seconds", "compute_seconds")
 
 
 def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
@@ -64,7 +68,7 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
     if fabric.is_global_zero:
         # The hash of an encoder file names it better than its path, and a run may move with what it started from.
         named = replace(config, init=Path(config.init).name)
-        claim(out, "pretrain", named, fingerprints(opened, config.init))
+        claim(out, "pretrain", named, fingerprints(opened, config.init), config.other_methods)
     fabric.barrier()
     if is_finished(out):
         say(f"{out}: is finished already")
@@ -94,16 +98,23 @@ class Training:
             raise UserError(f"{len(train)} training frames are too few for {processes} processes; prepare more scans")
         self.steps = min(config.epochs * self.plan.steps_per_epoch, config.max_steps or 2**62)
         self.card, self.method, self.model, self.optimizer = build_model(fabric, train, config)
+        self.pairs = PairMaker(train, config, self.method.pairing)
+        check_neighbours(self.pairs)
+        self.validation = Validation(fabric, train, valid, config, self.method, self.card)
         self.step, self.clock, self.losses = 0, Clock(), list[Figures]()
+        self.monitors: dict[str, float] = {}
 
     def run(self) -> None:
         """Train to the end, from the checkpoint if there is one; write the encoder and what stands behind it."""
         started, config, fabric = time.monotonic(), self.config, self.fabric
         self.step = load_checkpoint(self.out, fabric, self.model, self.optimizer)
-        log = MetricsLog(self.out, self.step) if fabric.is_global_zero else None
+        columns = [*COLUMNS, *self.method.figures, *TIMES, *MONITORS]
+        log = MetricsLog(self.out, columns, self.step) if fabric.is_global_zero else None
         showing = progress(f"pretrain {config.method}", self.steps)
         with closing(log) if log else nullcontext(), StopRequest() as stop, showing as bar:
             bar.resume(self.step)
+            if self.step == 0:
+                self.check(log)
             for views in self.clock.timing(self._batches()):
                 self.losses.append(self.train_step(views))
                 self.step += 1
@@ -117,22 +128,24 @@ class Training:
                     if log:
                         log.add(row)
                 if epoch_ends or self.step == self.steps:
-                    checked = self.validate()
-                    if log and checked:
-                        log.add(checked)
+                    self.check(log)
                 if stopping or (at_row and self.clock.since_checkpoint > 60 * config.checkpoint_minutes):
                     save_checkpoint(self.out, fabric, self.model, self.optimizer, self.step)
                     self.clock.checkpoint = time.monotonic()
                 if stopping and self.step < self.steps:
                     raise Interrupted(f"{self.out}: stopped at step {self.step}; run the same command to go on")
+        # A run that was killed after its last step has none yet.
+        self.monitors = self.monitors or self.validation.monitors()
         if fabric.is_global_zero:
             seconds, device = time.monotonic() - started, str(fabric.device)
+            self.validation.draw_rebuilt(self.out)
             pools = self.train, self.valid
-            write_results(self.out, self.method.encoder, self.card, config, pools, self.step, seconds, device)
+            encoder, monitors = self.method.encoder, self.monitors
+            write_results(self.out, encoder, self.card, config, pools, self.step, seconds, device, monitors)
         fabric.barrier()
 
     def train_step(self, views: Tensor) -> Figures:
-        """One optimiser step on (n, 2, size, size) uint8, this process's share; returns what to log, on the device."""
+        """One optimiser step on (n, V, size, size) uint8, this process's share; returns what to log, on the device."""
         fabric, config = self.fabric, self.config
         # Whatever an encoder draws itself (drop path, dropout) follows from the step, too.
         torch.manual_seed(seed_for(config.seed, "step", self.step, fabric.global_rank))
@@ -142,7 +155,7 @@ class Training:
         total: Figures = {}
         parts = views.chunk(config.accumulate)
         for number, part in enumerate(parts):
-            first, second = self._to_device(part)
+            first, second = as_pair(part, self.card, fabric.device)
             with fabric.no_backward_sync(self.model, enabled=number < len(parts) - 1):
                 loss, figures = self.model(first, second)
                 # DDP takes the mean over processes, the gathered losses want the sum: see ssl/distributed.py.
@@ -151,6 +164,7 @@ class Training:
                 total[name] = total.get(name, 0) + value / len(parts)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.method.after_step(self.step, self.steps)
         return total
 
     def training_row(self) -> dict[str, float | int | str]:
@@ -172,52 +186,43 @@ class Training:
         factor = float(self.optimizer.param_groups[0]["lr"])
         return {**self._at(), "part": "train", **figures, "lr": factor, **self.clock.row(len(losses))}
 
-    @torch.no_grad()
-    def validate(self) -> dict[str, float | int | str] | None:
-        """Mean loss over the held-out patients; nothing of the model changes, batch-norm statistics included."""
-        if not len(self.validation):
-            return None
-        self.model.eval()
-        totals: dict[str, float] = {}
-        for views in self.validation:
-            loss, figures = self.model(*self._to_device(views))
-            for name, value in {"loss": loss, **figures}.items():
-                totals[name] = totals.get(name, 0.0) + float(value) / len(self.validation)
-        return {**self._at(), "part": "valid", **totals}
+    def check(self, log: MetricsLog | None) -> None:
+        """Log the loss on held-out patients and the monitors; a collapse is said at once."""
+        rows = {"valid": self.validation.loss(self.model) if self.step else {}, "monitor": self.validation.monitors()}
+        for part, figures in rows.items():
+            if log and figures:
+                log.add({**self._at(), "part": part, **figures})
+        self.monitors = rows["monitor"]
+        if self.step and has_collapsed(self.monitors) and self.fabric.is_global_zero:
+            warn(f"{self.out}: step {self.step}: {collapse_in_words(self.monitors)}")
 
     def _batches(self) -> Iterator[Tensor]:
         """Batches of this process from the present step to the last; the first of a run is drawn into views.png."""
         fabric, config = self.fabric, self.config
         sampler = StepSampler(self.plan, self.step, self.steps, fabric.global_rank, fabric.world_size)
-        pairs = ViewPairs(self.train, config.image_size, config.views, config.seed)
-        for views in make_loader(pairs, sampler, loader_processes(config.workers), self._pin):
+        pin = fabric.device.type == "cuda"
+        for views in make_loader(ViewPairs(self.pairs), sampler, loader_processes(config.workers), pin):
             if self.step == 0 and fabric.is_global_zero:
-                _, samples = self.plan.batch(0)
-                frames = [self.train.read(int(i)) for i in samples[:: fabric.world_size][:8]]
-                write_contact_sheet(self.out / "views.png", frames, views)
+                epoch, samples = self.plan.batch(0)
+                shown = zip(samples[:: fabric.world_size][:8], views, strict=False)
+                write_sheet(self.out / "views.png", [[*self.pairs.sources(epoch, int(i)), *v] for i, v in shown])
             yield views
 
-    @cached_property
-    def validation(self) -> DataLoader[Tensor]:
-        """Views of the held-out patients, the same at every validation."""
-        fabric, config = self.fabric, self.config
-        size = config.batch_size // fabric.world_size
-        batches = validation_batches(len(self.valid), size, fabric.global_rank, fabric.world_size)
-        pairs = ViewPairs(self.valid, config.image_size, config.views, config.seed)
-        return make_loader(pairs, batches, min(2, loader_processes(config.workers)), self._pin)
-
-    def _to_device(self, views: Tensor) -> tuple[Tensor, Tensor]:
-        """First and second views as normalised floats; they travel as uint8."""
-        moved = views.to(self.fabric.device, non_blocking=True)
-        card = self.card
-        return normalise(moved[:, 0], card.mean, card.std), normalise(moved[:, 1], card.mean, card.std)
-
     def _at(self) -> dict[str, int]:
-        return {"step": self.step, "epoch": (self.step - 1) // self.plan.steps_per_epoch}
+        return {"step": self.step, "epoch": max(0, self.step - 1) // self.plan.steps_per_epoch}
 
-    @property
-    def _pin(self) -> bool:
-        return self.fabric.device.type == "cuda"
+
+def check_neighbours(pairs: PairMaker) -> None:
+    """Refuse `nearby_frames` where no frame has a neighbour; say how many have none."""
+    alone, frames = pairs.neighbours.alone if pairs.neighbours else 0, len(pairs.pool)
+    seconds = pairs.config.positives.seconds
+    if alone == frames:
+        raise UserError(
+            f"{pairs.pool.stores[0].path}: no frame has another of its scan within {seconds:g} s; give a larger "
+            "--positives.seconds, a smaller --frame_skip to prepare, or --positives same_frame"
+        )
+    if alone:
+        warn(f"{alone} of {frames} frames have no other within {seconds:g} s: both views are of the same frame there")
 
 
 def build_model(

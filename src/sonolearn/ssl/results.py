@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ from sonolearn.runs import machine, write_json, writing
 from sonolearn.ssl.checkpoint import CHECKPOINT
 from sonolearn.ssl.encoders import ENCODER_FILE, Card, save_encoder
 from sonolearn.ssl.frames import FramePool
+from sonolearn.ssl.monitors import has_collapsed
 from sonolearn.version import __version__
 
 SUMMARY = "summary.json"
@@ -26,20 +28,24 @@ def is_finished(folder: Path) -> bool:
 
 def write_results(
     folder: Path, encoder: nn.Module, card: Card, config: PretrainConfig, pools: tuple[FramePool, FramePool],
-    steps: int, seconds: float, device: str,
+    steps: int, seconds: float, device: str, monitors: dict[str, float],
 ) -> None:  # fmt: skip
     """Write encoder.safetensors, patients.csv and summary.json, and drop the checkpoint."""
     save_encoder(folder / ENCODER_FILE, encoder, card)
     with writing(folder / PATIENTS) as temporary:
         _patients(pools).to_csv(temporary, index=False)
     summary = {
-        "method": config.method, "encoder": card.encoder, "init": Path(config.init).name, "seed": config.seed,
+        "method": config.method, "recipe": config.recipe, "views": config.views.name,
+        "positives": config.positives.name, "encoder": card.encoder, "init": Path(config.init).name,
+        "seed": config.seed,
         "image_size": config.image_size, "batch_size": config.batch_size, "steps": steps,
         "epochs": round(steps * config.batch_size / len(pools[0]), 1),
         "seconds": round(seconds, 1), "device": device, "machine": machine(), "sonolearn": __version__,
         "frames": len(pools[0]), "patients": len(pools[0].patients), "scans": sum(_scans(pool) for pool in pools[:1]),
         "valid_frames": len(pools[1]), "valid_patients": len(pools[1].patients),
         "machines": _machines(pools[0]),
+        "monitors": {name: round(value, 6) for name, value in monitors.items() if not math.isnan(value)},
+        "collapsed": has_collapsed(monitors),
         "stores": [
             {"name": s.path.name, "fingerprint": s.fingerprint, "frames": len(s), "scans": len(s.scans),
              "patients": int(s.scans["patient"].nunique())} for s in pools[0].stores

@@ -6,59 +6,34 @@ arXiv 2103.03230.
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from sonolearn.config import PretrainConfig
 from sonolearn.console import UserError
 from sonolearn.ssl.distributed import gather
 from sonolearn.ssl.encoders import feature_count
-from sonolearn.ssl.methods.method import Method
-from sonolearn.ssl.optim import lars, warmup_cosine
+from sonolearn.ssl.heads import mlp
+from sonolearn.ssl.methods.method import Loss, Method
 
 
 class BarlowTwins(Method):
-    """Encoder and projector; `forward` gives the loss of a batch of view pairs."""
+    """Encoder and projector; trained by LARS with a rate of its own for biases, warm-up and cosine."""
+
+    figures = ("on_diagonal", "off_diagonal")
 
     def __init__(self, encoder: nn.Module, config: PretrainConfig) -> None:
         """Put a new projector on `encoder` (a timm model without classifier)."""
-        super().__init__()
-        self.encoder = encoder
+        super().__init__(encoder, config)
         self.settings = config.barlow_twins
-        self.scale = config.batch_size / 256
-        self.projector = projector(feature_count(encoder), self.settings.projector)
+        self.projector = mlp(feature_count(encoder), self.settings.projector)
 
-    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss over the global batch, and what to log.
-
-        Args:
-            first: (N, 1, H, W) normalised first views.
-            second: (N, 1, H, W) normalised second views.
-        """
+    def forward(self, first: Tensor, second: Tensor) -> Loss:
+        """Loss over the global batch."""
         # Two passes, as in the paper: each view is normalised by its own batch statistics.
         z1, z2 = self.projector(self.encoder(first)), self.projector(self.encoder(second))
         loss, on_diagonal, off_diagonal = barlow_twins_loss(gather(z1), gather(z2), self.settings.redundancy)
         return loss, {"on_diagonal": on_diagonal, "off_diagonal": off_diagonal}
-
-    def optimizer(self) -> Optimizer:
-        """LARS; learning rates grow linearly with the batch."""
-        settings = self.settings
-        return lars(self, settings.lr_weights * self.scale, settings.lr_biases * self.scale, settings.weight_decay)
-
-    def learning_rate(self, step: int, steps: int, steps_per_epoch: int) -> float:
-        """Share of the learning rate at `step`: linear warm-up, then a cosine."""
-        return warmup_cosine(step, steps, self.settings.warmup_epochs * steps_per_epoch, self.settings.final_lr)
-
-
-def projector(features: int, widths: tuple[int, ...]) -> nn.Sequential:
-    """Linear layers without bias, with batch norm and ReLU between them (section 2.2 of the paper)."""
-    layers: list[nn.Module] = []
-    for before, width in pairwise((features, *widths)):
-        layers += [nn.Linear(before, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers[:-2])
 
 
 def barlow_twins_loss(z1: Tensor, z2: Tensor, redundancy: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,7 +53,7 @@ def barlow_twins_loss(z1: Tensor, z2: Tensor, redundancy: float) -> tuple[Tensor
     """
     count, features = z1.shape
     if count < 2:
-        raise UserError("Barlow Twins correlates over the batch: give batches of at least 2 frames to each process")
+        raise UserError("Barlow Twins correlates over the batch: give batches of at least 2 frames")
     # Sums over thousands of terms lose too much in half precision.
     with torch.autocast(z1.device.type, enabled=False):
         a, b = standardise(z1.float()), standardise(z2.float())

@@ -57,6 +57,6 @@ def erase(view: Image, scale: tuple[float, float], ratio: tuple[float, float], r
             top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
             mean, deviation = cv2.meanStdDev(view)
             noise = rng.normal(mean.item(), deviation.item(), (h, w))
-            erased[top : top + h, left : left + w] = np.clip(noise, 0, 255)
+            erased[top : top + h, left : left + w] = np.clip(noise.round(), 0, 255)
             break
     return erased

@@ -1,4 +1,4 @@
-"""Features of labelled images from a frozen encoder, computed once and used by all linear and kNN classifiers.
+"""Labelled images as an encoder takes them, and their features, computed once for all linear and kNN classifiers.
 
 The frozen encoder normalises with the mean and deviation on its card (those of its pre-training, or 0.5), never with
 those of a label subset: what a frozen encoder computes must be fixed before any label is seen, else the 1 % subset
@@ -8,14 +8,17 @@ by its subset.
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from sonolearn.data.store import Frames
+from sonolearn.data.store import Frames, Rows, Store
 from sonolearn.ssl.encoders import Card, normalise
 
 BATCH = 128
+READ_AT_ONCE = 256
 
 
 def extract(encoder: nn.Module, card: Card, images: Frames, fabric: Fabric) -> Tensor:
@@ -34,3 +37,27 @@ def extract(encoder: nn.Module, card: Card, images: Frames, fabric: Fabric) -> T
     batches = torch.split(torch.from_numpy(images), BATCH)
     with torch.no_grad(), fabric.autocast():
         return torch.cat([encoder(normalise(b.to(fabric.device), card.mean, card.std)).float() for b in batches])
+
+
+def read_images(store: Store, rows: Rows, size: int) -> Frames:
+    """Frames of the store, resized to `size` x `size`.
+
+    Args:
+        store: where they are.
+        rows: (n,) rows of it.
+        size: side in px.
+
+    Returns:
+        (n, size, size) uint8, 0 to 255.
+    """
+    images = np.empty((len(rows), size, size), np.uint8)
+    # INTER_AREA averages what it shrinks; enlarged, it would repeat pixels.
+    interpolation = cv2.INTER_AREA if size < store.size else cv2.INTER_LINEAR
+    for start in range(0, len(rows), READ_AT_ONCE):
+        part = slice(start, start + READ_AT_ONCE)
+        if size == store.size:
+            store.read(rows[part], out=images[part])
+            continue
+        for image, frame in zip(images[part], store.read(rows[part]), strict=True):
+            cv2.resize(frame, (size, size), dst=image, interpolation=interpolation)
+    return images
