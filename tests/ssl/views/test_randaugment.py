@@ -90,7 +90,9 @@ def test_solarize_differs_from_torchvision_at_most_at_the_threshold_itself(magni
     view = np.arange(256, dtype=np.uint8).reshape(16, 16)
     ours, theirs = both("Solarize", view, magnitude)
     # Some of torchvision's thresholds come out as 119.00001 where 119 is meant, so that 119 stays as it is.
-    assert all(view[ours != theirs] == OPERATIONS["Solarize"].strength(magnitude))
+    threshold = OPERATIONS["Solarize"].strength(magnitude)
+    assert all(view[ours != theirs] == threshold)
+    assert np.array_equal(ours == 255 - view, view >= threshold)
 
 
 @pytest.mark.parametrize("which", PICTURES)
