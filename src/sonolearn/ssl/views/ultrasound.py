@@ -2,9 +2,9 @@
 
 A screen shows the logarithm of the echoes' power, so most of what changes between two scans is a sum in decibels: each
 effect below is a field in dB on the frame's own beams (`fan`), and all fields are added to the frame at once. Haze is
-another signal, whose power is added to the echoes' own. The idea of such views, and which effects are worth
-having, is from Tupper & Gagné, "Revisiting data augmentation for ultrasound images" (2025, arXiv 2501.13193), whose
-effects are factors on grey values instead.
+another signal, whose power is added to the echoes' own. Tupper & Gagné compare such views with ordinary ones
+("Revisiting data augmentation for ultrasound images", 2025, arXiv 2501.13193, package usaugment); theirs change grey
+values by factors, without the logarithm.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def shadow(depth: Field, across: Field, span: tuple[float, float], rng: np.rando
 def speckle(
     depth: Field, across: Field, size: tuple[float, float], span: tuple[float, float], rng: np.random.Generator
 ) -> Field:
-    """Speckle in dB of mean 0 and drawn standard deviation.
+    """Speckle in dB of a mean near 0 and drawn standard deviation.
 
     It arises on the probe's own grid of depths and beams, which makes it wider across than along the beam, and the
     wider the deeper. Its full strength (`RAYLEIGH_DB`) is that of a single picture of many scatterers; averaging
