@@ -9,22 +9,10 @@ from lightly.loss import BarlowTwinsLoss
 from torch import Tensor, nn
 
 from processes import on_processes
-from sonolearn.config import BarlowTwinsConfig, PretrainConfig, ViewsConfig
 from sonolearn.console import UserError
 from sonolearn.ssl.distributed import gather
-from sonolearn.ssl.encoders import Card, build, normalise
-from sonolearn.ssl.methods.barlow_twins import BarlowTwins, barlow_twins_loss, projector
-from sonolearn.ssl.optim import set_learning_rate
-
-# Batches far below, around and above D / 2, where the form of the loss changes; odd ones, and the smallest.
-SHAPES = [(2, 3), (2, 64), (3, 7), (17, 33), (31, 64), (33, 64), (64, 16), (7, 129)]
-
-
-def embeddings(count: int, features: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    z1 = torch.randn(count, features, generator=generator) * 3 + 1
-    return z1, 0.5 * z1 + torch.randn(count, features, generator=generator)
-
+from sonolearn.ssl.methods.barlow_twins import barlow_twins_loss
+from ssl_methods import SHAPES, embeddings, make, small
 
 def reference(z1: Tensor, z2: Tensor, redundancy: float) -> Tensor:
     """Equations 1 and 2 of the paper, in float64: the cross-correlation matrix written out element by element."""
@@ -108,54 +96,9 @@ def _compare_with_joined_batch(rank: int, count: int) -> None:
         torch.testing.assert_close(local2.grad, g2[share])
 
 
-def test_weights_get_the_gradient_of_the_joined_batch_under_ddp() -> None:
-    on_processes(2, _compare_weights_with_joined_batch)
-
-
-def _compare_weights_with_joined_batch(rank: int, count: int) -> None:
-    torch.manual_seed(0)
-    layer = nn.Linear(5, 12)
-    x1, x2 = torch.randn(8, 5), torch.randn(8, 5)
-    expected = torch.autograd.grad(barlow_twins_loss(layer(x1), layer(x2), 0.0051)[0], list(layer.parameters()))
-
-    # The last linear map makes a loss from its input inside DDP's forward, as a method does.
-    share = slice(rank * 4, rank * 4 + 4)
-    ddp = nn.parallel.DistributedDataParallel(layer)
-    both = ddp(torch.cat([x1[share], x2[share]]))
-    loss, _, _ = barlow_twins_loss(gather(both[:4]), gather(both[4:]), 0.0051)
-    (loss * count).backward()
-    for parameter, gradient in zip(layer.parameters(), expected, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-5)
-
-
-def test_projector_has_the_layers_of_the_paper() -> None:
-    kinds = [type(layer).__name__ for layer in projector(16, (32, 32, 24))]
+def test_the_projector_is_that_of_the_paper() -> None:
+    projector = make(small("barlow_twins", barlow_twins={"projector": (64, 64, 48)})).projector
+    kinds = [type(layer).__name__ for layer in projector]
     assert kinds == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d", "ReLU", "Linear"]
-    assert projector(16, (32, 32, 24))(torch.randn(4, 16)).shape == (4, 24)
-    assert [type(layer).__name__ for layer in projector(16, (24,))] == ["Linear"]
-    assert all(layer.bias is None for layer in projector(16, (32, 24)) if isinstance(layer, nn.Linear))
-
-
-def test_it_overfits_eight_frames() -> None:
-    config = PretrainConfig(batch_size=8, barlow_twins=BarlowTwinsConfig(projector=(32, 32)), views=ViewsConfig())
-    method = BarlowTwins(build(Card("test_resnet"), seed=0), config)
-    frames = torch.from_numpy(np.random.default_rng(0).integers(0, 255, (16, 32, 32), np.uint8))
-    first, second = normalise(frames[:8], 0.5, 0.25), normalise(frames[8:], 0.5, 0.25)
-    optimizer, losses = method.optimizer(), []
-    for _ in range(40):
-        set_learning_rate(optimizer, 20)
-        loss, _ = method(first, second)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < 0.2 * losses[0]
-
-
-def test_learning_rates_grow_with_the_batch_and_spare_biases_the_decay() -> None:
-    config = PretrainConfig(batch_size=512, barlow_twins=BarlowTwinsConfig(projector=(8,)))
-    weights, biases = BarlowTwins(build(Card("test_resnet"), seed=0), config).optimizer().param_groups
-    assert (weights["base_lr"], biases["base_lr"]) == (pytest.approx(0.4), pytest.approx(0.0096))
-    assert (weights["weight_decay"], biases["weight_decay"]) == (1e-6, 0)
-    assert all(p.ndim == 1 for p in biases["params"])
-    assert all(p.ndim > 1 for p in weights["params"])
+    assert [layer.out_features for layer in projector if isinstance(layer, nn.Linear)] == [64, 64, 48]
+    assert all(layer.bias is None for layer in projector if isinstance(layer, nn.Linear))
