@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,7 @@ def _section(name: str, command: Command) -> str:
             default = "required" if option == "out" else "none"
             lines.append(f"| `--{option}` | {default} | {_sentence(helps[option])} |")
     if command.config is not None:
-        lines += [f"| `--{option}` | {value} | {meaning} |" for option, value, meaning in options(command.config)]
+        lines += [f"| `--{option}` | {value} | {meaning} |" for option, value, meaning in options(command.config())]
     return "\n".join([*lines, ""])
 
 
@@ -71,15 +70,15 @@ def _usage(name: str, command: Command, helps: dict[str, str]) -> str:
     return " ".join([*words, "[options]"] if command.config else words)
 
 
-def options(kind: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+def options(config: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Option, default and meaning of every field of a config dataclass and of those nested in it."""
-    types, meanings = typing.get_type_hints(kind), _meanings(kind)
-    for field in dataclasses.fields(kind):
-        inner = types[field.name]
-        if dataclasses.is_dataclass(inner):
-            yield from options(typing.cast(type, inner), f"{prefix}{field.name}.")
+    meanings = _meanings(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from options(value, f"{prefix}{field.name}.")
         else:
-            yield f"{prefix}{field.name}", _default(field), meanings[field.name]
+            yield f"{prefix}{field.name}", _default(value), meanings[field.name]
 
 
 def _meanings(kind: type) -> dict[str, str]:
@@ -90,8 +89,7 @@ def _meanings(kind: type) -> dict[str, str]:
     return found
 
 
-def _default(field: dataclasses.Field[Any]) -> str:
-    value = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+def _default(value: Any) -> str:
     value = plain(value)
     if value is None:
         return "none"

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sonolearn.config import PretrainConfig
 from sonolearn.config import Method as MethodName
+from sonolearn.config import PretrainConfig
 from sonolearn.recipes import recipe
 from sonolearn.ssl.encoders import Card, build, normalise
 from sonolearn.ssl.methods import METHODS, Method

@@ -29,7 +29,7 @@ SHORTEST = {
 CHANGED = {
     "phantom": ["--patients", "3", "--text", "false", "--labelled", "0.25"],
     "prepare": ["--split", "0.5", "0.25", "0.25", "--columns.plane=trimester", "--patient_pattern", "7", "--key", "k"],
-    "pretrain": ["--views.blur", "1", "0", "--barlow_twins.projector", "32", "--barlow_twins.weight_decay", "1e-05",
+    "pretrain": ["--views.blur", "1", "0", "--barlow_twins.projector", "32", "--optimizer.weight_decay", "1e-05",
                  "--encoder_args", "{channels: [4, 8]}", "--max_steps", "3"],
     "classify": ["--fractions", "0.1", "1.0", "--mode", "knn", "--name", "ours", "--randaugment", "0", "0"],
     "report": [],
@@ -259,7 +259,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("pretrain s --out o --views.blur 1", "--views.blur [1]: give 2 numbers"),
         ("pretrain s --out o --small_stem maybe", "--small_stem maybe: give true or false"),
         ("pretrain s --out o --max_steps few", "--max_steps few: give a whole number, or null"),
-        ("pretrain s --out o --method byoll", "--method byoll: give barlow_twins"),
+        ("pretrain s --out o --method byoll", "--method byoll: give autoencoder, inpainting, simclr, moco, byol, barlow_twins or vicreg"),
         ("pretrain s --out o --accelerator gpu", "--accelerator gpu: give auto, cpu, cuda or mps"),
         ("pretrain s --out o --encoder_args wide", "--encoder_args wide: give names and values, such as {name: 3}"),
         ("classify s --out o --mode banana", "--mode banana: give finetune, linear or knn"),
@@ -278,7 +278,7 @@ def test_a_wrong_value_is_answered_with_what_is_accepted(line: str, answer: str,
 @pytest.mark.parametrize(
     ("text", "answer"),
     [
-        ("views: 3", "views 3: give options of its own: crop_scale, "),
+        ("views: 3", "views 3: give options of its own: name, crop_scale, "),
         ("views: {blur: [1, often]}", "--views.blur often: give 2 numbers"),
         ("epochs: null", "epochs has no value: give a whole number"),
         ("precision: 8", "--precision 8: give auto, 32-true, bf16-mixed or 16-mixed"),

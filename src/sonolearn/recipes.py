@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sonolearn.config import Method, PretrainConfig, Recipe
+from sonolearn.config import Method, OptimizerConfig, PretrainConfig, Recipe, ViewsConfig
 from sonolearn.console import UserError
 
 Options = dict[str, Any]
@@ -146,8 +146,10 @@ def layer(method: Method, name: Recipe | None = None, views: str | None = None) 
     chosen = _recipe(method, name or "study")
     options = {key: value for key, value in chosen.items() if name or key not in ONLY_BY_NAME}
     preset = views or name or "study"
-    options["views"] = ULTRASOUND_VIEWS if preset == "ultrasound" else _recipe(method, preset)["views"]
-    options["views"] = {"name": preset, **options["views"]}
+    preset_views = ULTRASOUND_VIEWS if preset == "ultrasound" else _recipe(method, preset)["views"]
+    # Whole groups, so that nothing of another method's recipe shows through.
+    options["views"] = {**dataclasses.asdict(ViewsConfig()), **preset_views, "name": preset}
+    options["optimizer"] = {**dataclasses.asdict(OptimizerConfig()), **options["optimizer"]}
     return {"method": method, "recipe": name, **options}
 
 
@@ -171,7 +173,7 @@ def _recipe(method: Method, name: str) -> Options:
 def _last(words: Sequence[str], option: str, otherwise: Any) -> Any:
     """The value that `words` give an option last."""
     found = otherwise
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         if word == option:
             found = following
         elif word.startswith(f"{option}="):

@@ -15,10 +15,10 @@ from sonolearn.planes import finetune
 from sonolearn.planes.finetune import fit_finetune
 from sonolearn.planes.head import Fitted
 from sonolearn.planes.images import Labelled, grey_statistics, labelled
-from sonolearn.ssl.features import read_images
 from sonolearn.planes.views import TrainingViews
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import Card, build
+from sonolearn.ssl.features import read_images
 
 
 @pytest.fixture(scope="module")

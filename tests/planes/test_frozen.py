@@ -9,12 +9,12 @@ from sklearn.preprocessing import StandardScaler
 
 from planes.labelled_store import tiny
 from sonolearn.console import UserError
-from sonolearn.ssl.features import extract
 from sonolearn.planes.knn import fit_knn
-from sonolearn.ssl.knn import knn_votes
 from sonolearn.planes.linear import fit_linear, standardisation
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import Card, build
+from sonolearn.ssl.features import extract
+from sonolearn.ssl.knn import knn_votes
 
 
 def clouds(n: int, separation: float, seed: int) -> tuple[torch.Tensor, np.ndarray]:

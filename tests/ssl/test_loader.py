@@ -10,10 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonolearn.config import ViewsConfig
+from sonolearn.config import Method as MethodName
 from sonolearn.data.store import Store
 from sonolearn.ssl.frames import FramePool, training_frames
 from sonolearn.ssl.loader import BatchPlan, StepSampler, ViewPairs, make_loader, validation_batches
+from sonolearn.ssl.methods import METHODS
+from sonolearn.ssl.pairs import PairMaker
+from ssl_methods import small
 from stores import write_store
 
 
@@ -22,11 +25,13 @@ def pool(tmp_path: Path) -> FramePool:
     return training_frames([Store(write_store(tmp_path / "store", patients=3, frames=7))])
 
 
+def pairs(pool: FramePool, seed: int, method: MethodName = "barlow_twins") -> ViewPairs:
+    return ViewPairs(PairMaker(pool, small(method, image_size=24, seed=seed), METHODS[method].pairing))  # type: ignore[attr-defined]
+
+
 def batches(pool: FramePool, seed: int, workers: int, first: int = 0, last: int = 9) -> list[torch.Tensor]:
     plan = BatchPlan(len(pool), 6, 1, seed)
-    return list(
-        make_loader(ViewPairs(pool, 24, ViewsConfig(), seed), StepSampler(plan, first, last), workers, pin=False)
-    )
+    return list(make_loader(pairs(pool, seed), StepSampler(plan, first, last), workers, pin=False))
 
 
 def test_batches_are_uint8_pairs(pool: FramePool) -> None:
@@ -46,8 +51,7 @@ def test_going_on_at_a_step_gives_the_batches_that_would_have_come(pool: FramePo
 
 
 def test_views_of_a_frame_differ_between_epochs_and_within_a_pair(pool: FramePool) -> None:
-    pairs = ViewPairs(pool, 24, ViewsConfig(), seed=0)
-    early, late = pairs[(0, 3)], pairs[(1, 3)]
+    early, late = pairs(pool, 0)[(0, 3)], pairs(pool, 0)[(1, 3)]
     assert not torch.equal(early, late)
     assert not torch.equal(early[0], early[1])
 

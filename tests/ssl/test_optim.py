@@ -8,14 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from sonolearn.ssl.optim import lars, set_learning_rate, warmup_cosine
+from sonolearn.config import OptimizerConfig
+from sonolearn.ssl.optim import learning_rate, make_optimizer, set_learning_rate, warmup_cosine
+
+LARS = OptimizerConfig("lars", lr=0.2, lr_biases=0.0048, weight_decay=0.01)
 
 
 def test_lars_takes_the_step_of_its_paper() -> None:
     torch.manual_seed(0)
     layer = nn.Linear(4, 3)
     weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
-    optimizer = lars(layer, lr_weights=0.2, lr_biases=0.0048, weight_decay=0.01)
+    optimizer = make_optimizer(layer, LARS, 256)
     for momentum in (0.0, 0.9):
         layer.weight.grad, layer.bias.grad = torch.ones(3, 4), torch.full((3,), 2.0)
         decayed = torch.ones(3, 4) + 0.01 * weight
@@ -26,6 +29,35 @@ def test_lars_takes_the_step_of_its_paper() -> None:
         optimizer.step()
         torch.testing.assert_close(layer.weight.detach(), weight)
         torch.testing.assert_close(layer.bias.detach(), bias)
+
+
+@pytest.mark.parametrize(("name", "peer"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+def test_sgd_and_adamw_decay_all_with_one_rate(name, peer) -> None:
+    config = OptimizerConfig(name, lr=0.03, weight_decay=1e-4, lr_batch=None)
+    optimizer = make_optimizer(nn.Linear(2, 2), config, 64)
+    assert isinstance(optimizer, peer)
+    assert [group["base_lr"] for group in optimizer.param_groups] == [0.03, 0.03]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-4, 1e-4]
+
+
+def test_rates_grow_with_the_batch_and_lars_spares_biases_the_decay() -> None:
+    weights, biases = make_optimizer(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), LARS, 512).param_groups
+    assert (weights["base_lr"], biases["base_lr"]) == (pytest.approx(0.4), pytest.approx(0.0096))
+    assert (weights["weight_decay"], biases["weight_decay"]) == (0.01, 0)
+    assert {p.ndim for p in weights["params"]} == {2}
+    assert [p.ndim for p in biases["params"]] == [1, 1, 1]
+
+
+def test_what_is_frozen_is_left_alone() -> None:
+    layer = nn.Linear(3, 4)
+    layer.bias.requires_grad_(False)
+    assert [len(group["params"]) for group in make_optimizer(layer, LARS, 256).param_groups] == [1]
+
+
+def test_the_step_schedule_falls_after_every_so_many_epochs() -> None:
+    config = OptimizerConfig("adamw", schedule="step", decay=0.5624, decay_epochs=50)
+    factors = [learning_rate(config, step, 10_000, 4) for step in (0, 199, 200, 399, 400)]
+    assert factors == pytest.approx([1, 1, 0.5624, 0.5624, 0.5624**2])
 
 
 def test_schedule_rises_to_one_and_falls_to_its_end_at_the_last_step() -> None:
@@ -44,6 +76,6 @@ def test_schedule_of_very_short_runs_stays_in_range(steps: int, warmup: float) -
 
 
 def test_setting_the_rate_keeps_the_ratio_of_the_groups() -> None:
-    optimizer = lars(nn.Linear(2, 2), 0.2, 0.0048, 0.0)
+    optimizer = make_optimizer(nn.Linear(2, 2), LARS, 256)
     set_learning_rate(optimizer, 0.5)
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.0024]

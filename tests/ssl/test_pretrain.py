@@ -18,24 +18,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sonolearn.config import BarlowTwinsConfig, PretrainConfig, ViewsConfig
+from sonolearn.config import Method as MethodName
+from sonolearn.config import ViewsConfig
 from sonolearn.console import UserError
 from sonolearn.data.store import Store
 from sonolearn.ssl import pretrain as loop
 from sonolearn.ssl.encoders import read_card
 from sonolearn.ssl.pretrain import pretrain
+from ssl_methods import NAMES, small
 from stores import write_store
 
-SMALL = PretrainConfig(
-    encoder="test_resnet",
-    image_size=32,
-    batch_size=16,
-    epochs=2,
-    log_every=1,
-    workers=0,
-    valid_patients=0.2,
-    barlow_twins=BarlowTwinsConfig(projector=(32, 32), warmup_epochs=1),
-)
+SMALL = small("barlow_twins", epochs=2, valid_patients=0.2, optimizer={"warmup_epochs": 1})
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +95,9 @@ def test_another_seed_gives_other_weights_order_and_views(finished: Path, store:
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
     bars = write_store(tmp_path / "store", patients=16, planes=("a", "b", "c", "d", "e"))
     gentle = ViewsConfig(crop_scale=(0.9, 1), blur=(0, 0), solarize=(0, 0))
-    quick = dataclasses.replace(SMALL.barlow_twins, lr_weights=10, lr_biases=0.5)
-    config = dataclasses.replace(SMALL, epochs=20, valid_patients=0, views=gentle, barlow_twins=quick)
-    losses = pd.read_csv(pretrain([bars], tmp_path / "run", config) / "metrics.csv")["loss"]
+    quick = dataclasses.replace(SMALL.optimizer, lr=10, lr_biases=0.5)
+    config = dataclasses.replace(SMALL, epochs=20, valid_patients=0, views=gentle, optimizer=quick)
+    losses = pd.read_csv(pretrain([bars], tmp_path / "run", config) / "metrics.csv")["loss"].dropna()
     assert losses.tail(8).mean() < 0.7 * losses.head(8).mean()
 
 
@@ -144,9 +137,34 @@ def _wait_for_a_step(run: Path, process: subprocess.Popen[bytes]) -> None:
     before = metrics.stat().st_size if metrics.exists() else 0
     started = time.monotonic()
     while process.poll() is None and time.monotonic() - started < 60:
-        if metrics.exists() and metrics.stat().st_size > max(before, 80):
+        if metrics.exists() and metrics.stat().st_size > before and ",train," in metrics.read_text():
             return
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_goes_on_exactly_where_it_was(
+    name: MethodName, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Momentum encoders, queues and figures included; stopped twice, at other places of the epoch."""
+    config = small(name, epochs=3, valid_patients=0.2, checkpoint_minutes=1e-6)
+    whole = pretrain([store], tmp_path / "whole", config)
+    step_of, stops = loop.Training.train_step, [2, 5]
+
+    def stopped(self: loop.Training, views: torch.Tensor) -> dict[str, torch.Tensor]:
+        if self.step in stops:
+            stops.remove(self.step)
+            raise KeyboardInterrupt
+        return step_of(self, views)
+
+    monkeypatch.setattr(loop.Training, "train_step", stopped)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            pretrain([store], tmp_path / "run", config)
+    run = pretrain([store], tmp_path / "run", config)
+    assert same(whole, run)
+    rows = [pd.read_csv(r / "metrics.csv").drop(columns=["data_seconds", "compute_seconds"]) for r in (whole, run)]
+    pd.testing.assert_frame_equal(*rows)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "slurm"])
@@ -202,18 +220,21 @@ def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_checkpoint
     assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] == 4
 
 
-def test_validation_changes_nothing(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    validate, seen = loop.Training.validate, []
+@pytest.mark.parametrize("name", NAMES)
+def test_validation_changes_nothing(
+    name: MethodName, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled = write_store(tmp_path / "labelled", planes=("3VV/3VT", "4CH"), seed=3)
+    check, seen = loop.Training.check, []
 
-    def watched(self: loop.Training) -> object:
+    def watched(self: loop.Training, log: object) -> None:
         before = {k: v.clone() for k, v in self.model.state_dict().items()}
-        row = validate(self)
+        check(self, log)  # type: ignore[arg-type]
         seen.append(all(torch.equal(v, before[k]) for k, v in self.model.state_dict().items()))
-        return row
 
-    monkeypatch.setattr(loop.Training, "validate", watched)
-    pretrain([store], tmp_path / "run", SMALL)
-    assert seen == [True, True]
+    monkeypatch.setattr(loop.Training, "check", watched)
+    pretrain([store], tmp_path / "run", small(name, epochs=2, valid_patients=0.2, knn_store=labelled))
+    assert seen == [True, True, True]
 
 
 def test_the_schedule_counts_steps_and_ends_at_its_end(finished: Path) -> None:
@@ -226,7 +247,7 @@ def test_the_schedule_counts_steps_and_ends_at_its_end(finished: Path) -> None:
 def test_an_epoch_shorter_than_log_every_has_its_row_before_the_validation(store: Path, tmp_path: Path) -> None:
     metrics = pd.read_csv(pretrain([store], tmp_path / "run", dataclasses.replace(SMALL, log_every=10)) / "metrics.csv")
     assert list(zip(metrics["step"], metrics["part"], strict=True)) == [
-        (3, "train"), (3, "valid"), (6, "train"), (6, "valid")
+        (0, "monitor"), (3, "train"), (3, "valid"), (3, "monitor"), (6, "train"), (6, "valid"), (6, "monitor")
     ]  # fmt: skip
 
 
@@ -268,4 +289,5 @@ def test_two_processes_train_and_write_one_run(store: Path, tmp_path: Path) -> N
     assert result.returncode == 0, result.stderr
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert list(metrics.query("part == 'train'")["step"]) == [1, 2, 3, 4, 5, 6]
-    assert metrics["loss"].notna().all()
+    assert metrics.loc[metrics["part"] != "monitor", "loss"].notna().all()
+    assert metrics.loc[metrics["part"] == "monitor", "feature_std"].notna().all()

@@ -66,8 +66,8 @@ class OptimizerConfig:
 class PretrainConfig(EncoderConfig):
     """Options of `sonolearn pretrain`: self-supervised pre-training of an encoder on stores of frames.
 
-    The defaults of `optimizer` and `views` are those of Barlow Twins. In Python take `sonolearn.recipes.recipe`, which
-    gives every method its own, as the command line does.
+    The defaults of `optimizer` and `views` are those of Barlow Twins; other methods have others, see
+    `sonolearn.recipes`. In Python take `recipe(method, ...)` from there: it gives what the command line gives.
     """
 
     method: Method = "barlow_twins"
@@ -89,7 +89,9 @@ class PretrainConfig(EncoderConfig):
     """The augmentation."""
     positives: PositivesConfig = field(default_factory=PositivesConfig)
     """What the two views of a pair are taken from."""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(lr_biases=0.0048, warmup_epochs=10, final_lr=0.001)
+    )
     """Optimiser and schedule."""
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     """Settings of the autoencoder."""

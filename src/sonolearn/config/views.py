@@ -44,17 +44,17 @@ class ViewsConfig:
     """Probability of a solarisation (grey values from 128 up are inverted)."""
     attenuation: float = 0.0
     """Probability of another attenuation with depth (a TGC set too high or too low)."""
-    attenuation_db: tuple[float, float] = (-9.0, 6.0)
+    attenuation_db: tuple[float, float] = (-6.0, 6.0)
     """Smallest and largest change of the echo level at the far end of the picture in dB; 0 at the probe."""
     gain: float = 0.0
     """Probability of another gain and dynamic range."""
-    gain_db: tuple[float, float] = (-6.0, 6.0)
+    gain_db: tuple[float, float] = (-3.0, 6.0)
     """Smallest and largest change of the gain in dB."""
-    dynamic_range_db: tuple[float, float] = (45.0, 75.0)
+    dynamic_range_db: tuple[float, float] = (50.0, 75.0)
     """Smallest and largest dynamic range in dB; stored frames are taken to show 60 dB."""
     speckle: float = 0.0
     """Probability of an additional speckle pattern."""
-    speckle_db: tuple[float, float] = (0.5, 2.5)
+    speckle_db: tuple[float, float] = (0.5, 2.0)
     """Smallest and largest standard deviation of that speckle in dB."""
     haze: float = 0.0
     """Probability of haze (reverberation clutter) over the near part of the picture."""

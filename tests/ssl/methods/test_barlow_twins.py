@@ -14,6 +14,7 @@ from sonolearn.ssl.distributed import gather
 from sonolearn.ssl.methods.barlow_twins import barlow_twins_loss
 from ssl_methods import SHAPES, embeddings, make, small
 
+
 def reference(z1: Tensor, z2: Tensor, redundancy: float) -> Tensor:
     """Equations 1 and 2 of the paper, in float64: the cross-correlation matrix written out element by element."""
     a, b = z1.double(), z2.double()

@@ -43,8 +43,8 @@ def test_every_name_of_the_command_line_has_its_class() -> None:
     assert tuple(METHODS) == NAMES
 
 
-# The least that each loss can be on 8 frames. SimCLR: equal views, and frames at the corners of a simplex, whose cosines
-# are -1/7. Barlow Twins and VICReg: 8 centred samples span 7 dimensions, so 32 features of variance 1 have squared
+# The least that each loss can be on 8 frames. SimCLR: equal views, and frames at the corners of a simplex, whose
+# cosines are -1/7. Barlow Twins and VICReg: 8 centred samples span 7 dimensions, so 32 features of variance 1 have squared
 # (co)variances that add up to at least 32^2 / 7, 32 of it on the diagonal.
 OFF_DIAGONAL = 32**2 / 7 - 32
 LEAST = {
@@ -134,10 +134,17 @@ def test_state_dict_holds_all_that_changes(name: MethodName) -> None:
     assert all(torch.equal(value, one.state_dict()[key]) for key, value in other.state_dict().items())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_two_processes_equal_one_on_the_joined_batch(name: MethodName) -> None:
-    """Loss, gradients of all weights, and what changes after a step (momentum encoder, queue)."""
-    on_processes(2, _compare_with_joined_batch, name)
+def test_two_processes_equal_one_on_the_joined_batch() -> None:
+    """Of every method: loss, gradients of all weights, and what changes after a step (momentum encoder, queue)."""
+    on_processes(2, _compare_all)
+
+
+def _compare_all(rank: int, count: int) -> None:
+    for name in NAMES:
+        try:
+            _compare_with_joined_batch(rank, count, name)
+        except AssertionError as error:
+            raise AssertionError(f"{name}: {error}") from error
 
 
 def _compare_with_joined_batch(rank: int, count: int, name: MethodName) -> None:

@@ -3,7 +3,10 @@
 He, Fan, Wu, Xie, Girshick: Momentum Contrast for Unsupervised Visual Representation Learning. CVPR 2020,
 arXiv 1911.05722. Chen, Fan, Girshick, He: Improved Baselines with Momentum Contrastive Learning, arXiv 2003.04297.
 
-On several GPUs batch norm is synchronised over the whole batch, so that keys are not shuffled between them.
+Batch norm could give the game away: normalised by the same batch, a query and its key resemble each other more than any
+key of another batch. The paper shuffles keys between GPUs, which does nothing on one. Here keys are normalised by moving
+averages instead: Cai, Ravichandran, Maji, et al.: Exponential Moving Average Normalization for Self-supervised and
+Semi-supervised Learning. CVPR 2021, arXiv 2101.08482.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from sonolearn.ssl.distributed import gather
 from sonolearn.ssl.encoders import feature_count
 from sonolearn.ssl.heads import mlp
 from sonolearn.ssl.methods.method import Loss, Method
-from sonolearn.ssl.momentum import follow, frozen_copy, momentum_at
+from sonolearn.ssl.momentum import follow, follow_statistics, frozen_copy, momentum_at
 
 
 class MoCo(Method):
@@ -39,6 +42,13 @@ class MoCo(Method):
         self.register_buffer("oldest", torch.zeros((), dtype=torch.long))
         self.fresh_keys: list[Tensor] = []
 
+    def train(self, mode: bool = True) -> MoCo:
+        """Training mode, but for the momentum copy, which never normalises by the batch."""
+        super().train(mode)
+        self.momentum_encoder.eval()
+        self.momentum_projector.eval()
+        return self
+
     def forward(self, first: Tensor, second: Tensor) -> Loss:
         """Loss over the global batch, and how often the other view is nearer than the whole queue."""
         queries = self.projector(self.encoder(first))
@@ -55,6 +65,7 @@ class MoCo(Method):
         momentum = momentum_at(self.settings.momentum, self.settings.final_momentum, step, steps)
         follow(self.momentum_encoder, self.encoder, momentum)
         follow(self.momentum_projector, self.projector, momentum)
+        follow_statistics(self.momentum_encoder, self.encoder, momentum, step)
         keys = torch.cat(self.fresh_keys)
         self.fresh_keys.clear()
         # A ring: batches need not divide the queue, and a smaller last batch replaces fewer keys.
