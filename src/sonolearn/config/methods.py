@@ -60,6 +60,8 @@ class MoCoConfig:
 
     projector: tuple[int, ...] = (2048, 128)
     """Widths of the projector's linear layers."""
+    projector_norm: bool = False
+    """Batch norm in the projector, as in MoCo v3 (Chen et al., ICCV 2021); short runs from random weights need it."""
     temperature: float = 0.5
     """Cosine similarities are divided by this."""
     queue: int = 4096

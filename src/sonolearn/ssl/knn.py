@@ -71,5 +71,5 @@ class KnnMonitor:
         assert store.labels is not None
         chosen = store.labels[store.labels["split"] == part]
         index = {plane: i for i, plane in enumerate(store.planes)}
-        planes = chosen["plane"].map(index).to_numpy(np.int64, copy=True)
+        planes = np.array(chosen["plane"].map(index), np.int64)
         return read_images(store, np.asarray(chosen["row"], np.int64), size), planes

@@ -3,10 +3,8 @@
 He, Fan, Wu, Xie, Girshick: Momentum Contrast for Unsupervised Visual Representation Learning. CVPR 2020,
 arXiv 1911.05722. Chen, Fan, Girshick, He: Improved Baselines with Momentum Contrastive Learning, arXiv 2003.04297.
 
-Batch norm could give the game away: normalised by the same batch, a query and its key resemble each other more than any
-key of another batch. The paper shuffles keys between GPUs, which does nothing on one. Here keys are normalised by moving
-averages instead: Cai, Ravichandran, Maji, et al.: Exponential Moving Average Normalization for Self-supervised and
-Semi-supervised Learning. CVPR 2021, arXiv 2101.08482.
+The paper shuffles keys between GPUs, so that a query and its key are not normalised by the same batch. Here batch norm is
+that of the whole batch, on one device or synchronised over several, where shuffling would change nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from sonolearn.ssl.distributed import gather
 from sonolearn.ssl.encoders import feature_count
 from sonolearn.ssl.heads import mlp
 from sonolearn.ssl.methods.method import Loss, Method
-from sonolearn.ssl.momentum import follow, follow_statistics, frozen_copy, momentum_at
+from sonolearn.ssl.momentum import follow, frozen_copy, momentum_at
 
 
 class MoCo(Method):
@@ -34,20 +32,14 @@ class MoCo(Method):
         """Put a new projector on `encoder` (a timm model without classifier); the queue starts with random keys."""
         super().__init__(encoder, config)
         self.settings = config.moco
-        self.projector = mlp(feature_count(encoder), self.settings.projector, norm=False, last="linear with bias")
+        widths, norm = self.settings.projector, self.settings.projector_norm
+        self.projector = mlp(feature_count(encoder), widths, norm, last="norm" if norm else "linear with bias")
         self.momentum_encoder, self.momentum_projector = frozen_copy(encoder), frozen_copy(self.projector)
         # Buffers, so that queue and place are in the checkpoint.
         keys = torch.randn(self.settings.queue, self.settings.projector[-1])
         self.register_buffer("queue", normalize(keys, dim=1))
         self.register_buffer("oldest", torch.zeros((), dtype=torch.long))
         self.fresh_keys: list[Tensor] = []
-
-    def train(self, mode: bool = True) -> MoCo:
-        """Training mode, but for the momentum copy, which never normalises by the batch."""
-        super().train(mode)
-        self.momentum_encoder.eval()
-        self.momentum_projector.eval()
-        return self
 
     def forward(self, first: Tensor, second: Tensor) -> Loss:
         """Loss over the global batch, and how often the other view is nearer than the whole queue."""
@@ -65,7 +57,6 @@ class MoCo(Method):
         momentum = momentum_at(self.settings.momentum, self.settings.final_momentum, step, steps)
         follow(self.momentum_encoder, self.encoder, momentum)
         follow(self.momentum_projector, self.projector, momentum)
-        follow_statistics(self.momentum_encoder, self.encoder, momentum, step)
         keys = torch.cat(self.fresh_keys)
         self.fresh_keys.clear()
         # A ring: batches need not divide the queue, and a smaller last batch replaces fewer keys.
