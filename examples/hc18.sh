@@ -20,8 +20,7 @@ sonolearn prepare "$data/lung_clips" --patient_pattern 'Reg_pat\d|.+' --size 128
 # The paper's learning rates are for a thousand epochs on a million images; a run this short needs larger ones.
 sonolearn pretrain labelled heads lungs --method barlow_twins --encoder $encoder --image_size "$size" --out barlow_twins \
     --batch_size "$batch" --epochs 1000 --max_steps "$steps" --valid_every 5 \
-    --barlow_twins.projector 1024 1024 --barlow_twins.lr_weights 6 --barlow_twins.lr_biases 0.0048 \
-    --barlow_twins.warmup_epochs 4
+    --barlow_twins.projector 1024 1024 --optimizer.lr 6 --optimizer.warmup_epochs 4
 
 for init in random barlow_twins imagenet; do
     case $init in

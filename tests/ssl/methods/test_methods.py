@@ -44,8 +44,8 @@ def test_every_name_of_the_command_line_has_its_class() -> None:
 
 
 # The least that each loss can be on 8 frames. SimCLR: equal views, and frames at the corners of a simplex, whose
-# cosines are -1/7. Barlow Twins and VICReg: 8 centred samples span 7 dimensions, so 32 features of variance 1 have squared
-# (co)variances that add up to at least 32^2 / 7, 32 of it on the diagonal.
+# cosines are -1/7. Barlow Twins and VICReg: 8 centred samples span 7 dimensions, so 32 features of variance 1 have
+# squared (co)variances that add up to at least 32^2 / 7, 32 of it on the diagonal.
 OFF_DIAGONAL = 32**2 / 7 - 32
 LEAST = {
     "simclr": math.log(1 + 14 * math.exp((-1 / 7 - 1) / 0.5)),

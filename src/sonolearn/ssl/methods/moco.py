@@ -3,8 +3,8 @@
 He, Fan, Wu, Xie, Girshick: Momentum Contrast for Unsupervised Visual Representation Learning. CVPR 2020,
 arXiv 1911.05722. Chen, Fan, Girshick, He: Improved Baselines with Momentum Contrastive Learning, arXiv 2003.04297.
 
-The paper shuffles keys between GPUs, so that a query and its key are not normalised by the same batch. Here batch norm is
-that of the whole batch, on one device or synchronised over several, where shuffling would change nothing.
+The paper shuffles keys between GPUs, so that a query and its key are not normalised by the same batch. Here batch norm
+is that of the whole batch, on one device or synchronised over several, where shuffling would change nothing.
 """
 
 from __future__ import annotations
