@@ -15,7 +15,8 @@ import pytest
 from planes.labelled_store import tiny, write_store
 from sonolearn.console import UserError
 from sonolearn.planes.classify import classify
-from sonolearn.study.report import duration, report
+from sonolearn.study.report import report
+from sonolearn.study.words import duration
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,10 @@ def test_pretraining_shows_what_stands_behind_it(page: str) -> None:
 
 def test_commands_make_the_runs_again(page: str, runs: dict[str, Path]) -> None:
     words = words_of(page)
-    assert "sonolearn pretrain scans --encoder test_resnet --epochs 20 --image_size 32 --out bt" in words
+    assert (
+        "sonolearn pretrain scans --method barlow_twins --encoder test_resnet --epochs 20 --image_size 32 --out bt"
+        in words
+    )
     record = json.loads((runs["pretrained"] / "run.json").read_text())
     command = "sonolearn classify hearts --init bt --mode linear --fractions 0.25 1.0 --image_size 32 --epochs 3"
     assert f"{command} --batch_size 16 --precision 32-true --out pretrained" in words

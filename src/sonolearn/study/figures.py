@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from sonolearn.study.read import ClassifyRun
 
@@ -95,6 +95,7 @@ def training_curve(metrics: pd.DataFrame) -> str:
             if len(rows):
                 axes.plot(rows["step"], rows["loss"], line, color=colour, label=name, marker=marker, markersize=4)
         axes.set(xlabel="optimiser step", ylabel="SSL loss")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(loc="upper right", fontsize=9)
         return as_svg(figure)
 

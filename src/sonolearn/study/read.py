@@ -18,7 +18,7 @@ from sonolearn.planes.overlap import OVERLAP_FILE
 from sonolearn.runs import RUN_FILE, hash_file, read_json
 from sonolearn.ssl.encoders import ENCODER_FILE
 
-METRICS, VIEWS, PRETRAIN_SUMMARY = "metrics.csv", "views.png", "summary.json"
+METRICS, VIEWS, REBUILT, PRETRAIN_SUMMARY = "metrics.csv", "views.png", "rebuilt.png", "summary.json"
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,19 @@ class Run:
 
 @dataclass(frozen=True)
 class PretrainRun(Run):
-    """A finished pre-training."""
+    """A finished pre-training.
+
+    Attributes:
+        summary: summary.json; older runs name no views or positives and have no monitors.
+        metrics: metrics.csv, a row a part (train, valid, monitor) and step.
+        views: views.png.
+        rebuilt: rebuilt.png, of methods that rebuild frames.
+    """
 
     summary: dict[str, Any]
     metrics: pd.DataFrame
     views: bytes | None
+    rebuilt: bytes | None
 
     @cached_property
     def encoder_hash(self) -> str:
@@ -121,14 +129,8 @@ def read_run(path: Path) -> PretrainRun | ClassifyRun:
 
 
 def _read_pretrain(path: Path, record: dict[str, Any]) -> PretrainRun:
-    views = path / VIEWS
-    return PretrainRun(
-        path,
-        record,
-        read_json(path / PRETRAIN_SUMMARY),
-        pd.read_csv(path / METRICS),
-        views.read_bytes() if views.is_file() else None,
-    )
+    views, rebuilt = [picture.read_bytes() if picture.is_file() else None for picture in (path / VIEWS, path / REBUILT)]
+    return PretrainRun(path, record, read_json(path / PRETRAIN_SUMMARY), pd.read_csv(path / METRICS), views, rebuilt)
 
 
 def _read_classify(path: Path, record: dict[str, Any]) -> ClassifyRun:

@@ -9,22 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sonolearn.console import UserError
 from sonolearn.planes.initialisation import NAMES
 from sonolearn.runs import RUN_FILE, write_text
 from sonolearn.study.commands import command_of, stores_of
-from sonolearn.study.figures import lower_end, training_curve
+from sonolearn.study.figures import lower_end
+from sonolearn.study.pretraining import pretrain_section
 from sonolearn.study.read import ClassifyRun, PretrainRun, read_run
 from sonolearn.study.sections import mode_section
 from sonolearn.study.words import MODES, counted, listed, warnings_of
 from sonolearn.version import __version__
-
-VIEWS_WIDTH = 1400
-"""Widest contact sheet in the page, px."""
 
 
 def report(runs: Sequence[Path], out: Path) -> Path:
@@ -56,7 +52,7 @@ def report(runs: Sequence[Path], out: Path) -> Path:
     page = environment.get_template("report.html.j2").render(
         title=_title(sections, pretrained),
         sections=sections,
-        pretrained=[_pretrain_section(run) for run in pretrained],
+        pretrained=[pretrain_section(run) for run in pretrained],
         reproduce=[_reproduce(run) for run in runs_in_order],
         version=__version__,
         run_file=RUN_FILE,
@@ -90,19 +86,6 @@ def _store_section(runs: list[ClassifyRun]) -> dict[str, Any]:
     }
 
 
-def _pretrain_section(run: PretrainRun) -> dict[str, Any]:
-    losses = {part: run.metrics.loc[run.metrics["part"] == part, "loss"].dropna() for part in ("train", "valid")}
-    return {
-        "folder": run.folder,
-        "method": NAMES.get(run.summary["method"], run.summary["method"]),
-        "summary": run.summary,
-        "curve": training_curve(run.metrics),
-        "losses": {part: f"{values.iloc[-1]:.4g}" for part, values in losses.items() if len(values)},
-        "views": _picture_uri(run.views) if run.views else None,
-        "duration": duration(float(run.summary["seconds"])),
-    }
-
-
 def _reproduce(run: PretrainRun | ClassifyRun) -> dict[str, Any]:
     machine = run.record["machine"]
     return {
@@ -125,13 +108,6 @@ def _title(sections: list[dict[str, Any]], pretrained: list[PretrainRun]) -> str
     return f"Plane classification on {listed(list(names))}"
 
 
-def duration(seconds: float) -> str:
-    """45 s, 12 min, 3.5 h."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def _glue(text: str) -> str:
     """No line break within 0.812 ± 0.034 or 5 %."""
     return text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}").replace(" %", "\N{NO-BREAK SPACE}%")
@@ -139,15 +115,3 @@ def _glue(text: str) -> str:
 
 def _svg_uri(svg: str) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
-
-
-def _picture_uri(png: bytes) -> str:
-    """The contact sheet, made smaller if it is large, as a JPEG: speckle makes PNGs of megabytes."""
-    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if picture is None:
-        raise UserError("views.png is not a picture; delete it, or run the pre-training again")
-    height, width = picture.shape
-    if width > VIEWS_WIDTH:
-        picture = cv2.resize(picture, (VIEWS_WIDTH, round(height * VIEWS_WIDTH / width)), interpolation=cv2.INTER_AREA)
-    jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.tobytes()).decode()}"

@@ -1,0 +1,87 @@
+"""The commands of the page: short, and fed back through the real parser they give the configuration of the run."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from sonolearn import cli
+from sonolearn.config import Method, PretrainConfig
+from sonolearn.recipes import recipe
+from sonolearn.runs import NOT_HASHED, plain
+from sonolearn.study.commands import command_of
+from sonolearn.study.read import read_run
+from study.fake_runs import write_old_run, write_pretrain_run
+
+CONFIGS = {
+    "paper_simclr": recipe("simclr", "paper", optimizer={"lr": 0.1, "lr_batch": None}, batch_size=32),
+    "study_moco": recipe("moco", "study", moco={"queue": 512, "projector_norm": True}, views={"rotation": 5}),
+    "ultrasound_byol": recipe("byol", views={"name": "ultrasound", "gain_db": (-2.0, 4.0)}, max_steps=7),
+    "study_views_in_a_papers_recipe": recipe("moco", "paper", views={"name": "study"}, seed=3),
+    "paper_views": recipe("vicreg", views={"name": "paper"}, vicreg={"projector": (64,)}, small_stem=True),
+    "null_where_the_recipe_has_a_number": recipe("barlow_twins", optimizer={"lr_biases": None, "final_lr": 0.0}),
+    "neighbours": recipe("simclr", positives={"name": "nearby_frames", "seconds": 0.2}, valid_patients=0.0),
+    "narrow": recipe("inpainting", "study", encoder="resnet18", encoder_args={"channels": [4, 8]}, init="imagenet"),
+    "own_optimiser": recipe("autoencoder", optimizer={"name": "sgd", "lr": 1e-05, "schedule": "cosine"}),
+    **{f"plain_{method}": recipe(method) for method in get_args(Method)},
+    **{f"study_{method}": recipe(method, "study") for method in get_args(Method)},
+}
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What `pretrain` was called with by the command line, instead of training."""
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "sonolearn.ssl.pretrain.pretrain",
+        lambda stores, out, config: calls.append({"stores": stores, "out": out, "config": config}),
+    )
+    return calls
+
+
+def command(folder: Path, config: PretrainConfig) -> str:
+    return command_of(read_run(write_pretrain_run(folder, config)))
+
+
+def that_counts(config: PretrainConfig) -> dict[str, Any]:
+    return {name: value for name, value in plain(config).items() if name not in NOT_HASHED}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_command_fed_back_gives_the_configuration_of_the_run(
+    name: str, parsed: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    words = shlex.split(command(tmp_path / "run", CONFIGS[name]))
+    assert words[0] == "sonolearn"
+    cli.main(words[1:])
+    assert parsed[0]["stores"] == [Path("scans")]
+    assert parsed[0]["out"] == Path("run")
+    assert that_counts(parsed[0]["config"]) == that_counts(CONFIGS[name])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("plain_byol", "--method byol"),
+        ("study_vicreg", "--method vicreg --recipe study"),
+        ("paper_simclr", "--method simclr --recipe paper --batch_size 32 --optimizer.lr 0.1 --optimizer.lr_batch null"),
+        ("ultrasound_byol", "--method byol --views ultrasound --max_steps 7 --views.gain_db -2.0 4.0"),
+        ("study_views_in_a_papers_recipe", "--method moco --recipe paper --views study --seed 3"),
+        ("neighbours", "--method simclr --positives nearby_frames --positives.seconds 0.2 --valid_patients 0.0"),
+        (
+            "null_where_the_recipe_has_a_number",
+            "--method barlow_twins --optimizer.lr_biases null --optimizer.final_lr 0.0",
+        ),
+    ],
+)
+def test_a_command_holds_only_what_differs_from_the_recipe(name: str, options: str, tmp_path: Path) -> None:
+    assert command(tmp_path / "run", CONFIGS[name]) == f"sonolearn pretrain scans {options} --out run"
+
+
+def test_a_run_without_recipe_and_presets_still_has_a_command(tmp_path: Path) -> None:
+    found = command_of(read_run(write_old_run(tmp_path / "old")))
+    options = "--method barlow_twins --encoder test_resnet --epochs 20 --image_size 32"
+    assert found == f"sonolearn pretrain scans {options} --out old"
