@@ -43,14 +43,12 @@ def write_pretrain_run(
 def write_old_run(folder: Path) -> Path:
     """A run of before there were recipes, presets and monitors."""
     config = PretrainConfig(encoder="test_resnet", epochs=20, image_size=32)
-    claim(folder, "pretrain", config, {"store 0 scans": "abc123"})
+    claim(folder, "pretrain", config, {"store 0 scans": "abc123"}, config.other_methods)
     record = json.loads((folder / "run.json").read_text())
-    options = record["config"]
-    record["config"] = {k: v for k, v in options.items() if k not in {"recipe", "positives", *config.other_methods}}
+    options = {k: v for k, v in record["config"].items() if k not in {"recipe", "positives", "optimizer"}}
     options["views"] = {k: v for k, v in options["views"].items() if k in ("crop_scale", "flip", "blur", "solarize")}
-    del options["optimizer"]["lr_batch"]
-    record["config"]["optimizer"] = options["optimizer"]
-    (folder / "run.json").write_text(json.dumps(record))
+    options["barlow_twins"]["lr_weights"] = 0.2
+    (folder / "run.json").write_text(json.dumps({**record, "config": options}))
     rows = [{"step": s, "epoch": 0, "part": p, "loss": 10 / s} for s in (10, 20) for p in ("train", "valid")]
     pd.DataFrame(rows).to_csv(folder / "metrics.csv", index=False)
     write_rest(folder, config, {})

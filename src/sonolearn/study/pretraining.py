@@ -89,7 +89,7 @@ def setting_in_words(run: PretrainRun) -> str:
         sentences.append(f"Recipe: that {SOURCES[summary['recipe']]}.")
     if "views" in summary:
         asked, preset = run.record["config"]["views"], defaults_of(run)["views"]
-        changed = [name for name, value in asked.items() if value != preset[name]]
+        changed = [name for name, value in asked.items() if value != preset.get(name)]
         but = f", but for {listed(changed)}" if changed else ""
         sentences.append(f"Views: {VIEWS_IN_WORDS[summary['views']]}{but}.")
     if "positives" in summary:
