@@ -259,7 +259,11 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("pretrain s --out o --views.blur 1", "--views.blur [1]: give 2 numbers"),
         ("pretrain s --out o --small_stem maybe", "--small_stem maybe: give true or false"),
         ("pretrain s --out o --max_steps few", "--max_steps few: give a whole number, or null"),
-        ("pretrain s --out o --method byoll", "--method byoll: give autoencoder, inpainting, simclr, moco, byol, "),
+        ("pretrain s --out o --recipe studdy", "--recipe studdy: give study or paper, or null"),
+        (
+            "pretrain s --out o --method byoll",
+            "--method byoll: give autoencoder, inpainting, simclr, moco, byol, barlow_twins or vicreg",
+        ),
         ("pretrain s --out o --accelerator gpu", "--accelerator gpu: give auto, cpu, cuda or mps"),
         ("pretrain s --out o --encoder_args wide", "--encoder_args wide: give names and values, such as {name: 3}"),
         ("classify s --out o --mode banana", "--mode banana: give finetune, linear or knn"),

@@ -97,6 +97,8 @@ class Training:
         if self.plan.steps_per_epoch == 0:
             raise UserError(f"{len(train)} training frames are too few for {processes} processes; prepare more scans")
         self.steps = min(config.epochs * self.plan.steps_per_epoch, config.max_steps or 2**62)
+        if config.optimizer.warmup_epochs * self.plan.steps_per_epoch >= self.steps:
+            warn(f"the learning rate warms up for longer than the {self.steps} steps; lower --optimizer.warmup_epochs")
         self.card, self.method, self.model, self.optimizer = build_model(fabric, train, config)
         self.pairs = PairMaker(train, config, self.method.pairing)
         check_neighbours(self.pairs)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from sonolearn.console import UserError
 from sonolearn.planes import tables
 from sonolearn.planes.classify import DATA_FILE
 from sonolearn.planes.overlap import OVERLAP_FILE
-from sonolearn.runs import RUN_FILE, hash_file, read_json
-from sonolearn.ssl.encoders import ENCODER_FILE
+from sonolearn.runs import RUN_FILE, read_json
 
 METRICS, VIEWS, REBUILT, PRETRAIN_SUMMARY = "metrics.csv", "views.png", "rebuilt.png", "summary.json"
 
@@ -54,11 +52,6 @@ class PretrainRun(Run):
     metrics: pd.DataFrame
     views: bytes | None
     rebuilt: bytes | None
-
-    @cached_property
-    def encoder_hash(self) -> str:
-        """Names its encoder, as the classify runs that start from it do."""
-        return hash_file(self.path / ENCODER_FILE)
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,9 @@ def info_nce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -
         (N,) losses in float32, and (N,) 1.0 where the positive is nearer than all negatives.
     """
     with torch.autocast(queries.device.type, enabled=False):
-        q, k = normalize(queries.float(), dim=1), normalize(keys.float(), dim=1)
+        # The queries are divided by the temperature, not the many similarities.
+        q, k = normalize(queries.float(), dim=1) / temperature, normalize(keys.float(), dim=1)
         positive = (q * k).sum(dim=1, keepdim=True)
-        similarity = torch.cat([positive, q @ queue.T], dim=1) / temperature
+        similarity = torch.cat([positive, q @ queue.T], dim=1)
         first = torch.zeros(len(q), dtype=torch.long, device=q.device)
         return cross_entropy(similarity, first, reduction="none"), (similarity.argmax(dim=1) == 0).float()

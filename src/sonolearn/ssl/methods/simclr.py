@@ -54,6 +54,6 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> tuple[Tensor, Tensor]
         raise UserError("SimCLR compares a frame with the others of its batch: give batches of at least 2 frames")
     with torch.autocast(z1.device.type, enabled=False):
         z = normalize(torch.cat([z1.float(), z2.float()]), dim=1)
-        similarity = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
+        similarity = (z / temperature @ z.T).fill_diagonal_(float("-inf"))
         other = torch.arange(2 * count, device=z.device).roll(count)
         return cross_entropy(similarity, other), (similarity.argmax(dim=1) == other).float().mean()
