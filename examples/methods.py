@@ -52,7 +52,7 @@ GENTLE_CROP = {"crop_scale": (0.3, 1.0)}
 LARS = {"name": "lars", "lr": 10, "lr_biases": 0.1, "lr_batch": 256, "warmup_epochs": 1}
 METHODS: dict[str, dict[str, Any]] = {
     "autoencoder": {"optimizer": {"lr": 5e-3}},
-    "inpainting": {"optimizer": {"lr": 5e-3}},
+    "inpainting": {"optimizer": {"lr": 2e-3}},
     "simclr": {"views": GENTLE_CROP, "optimizer": LARS},
     # From random weights and in so few steps, MoCo as in the study only tells old keys from new ones: docs/methods.md.
     "moco": {

@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from stores import write_store
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -66,3 +68,39 @@ def test_every_real_file_is_stored_or_rejected_with_a_reason(shared_data: Path, 
     assert sorted(row["path"] for row in rows) == sorted(str(p.resolve()) for p in files)
     assert all(row["outcome"] == "stored" for row in rows), "all of these are ultrasound that can be read"
     assert len(printed.splitlines()) == len(files)
+
+
+def test_the_comparison_of_methods_makes_its_table_and_goes_on(tmp_path: Path) -> None:
+    labelled = write_store(tmp_path / "labelled", planes=("3VV/3VT", "4CH"), patients=8)
+    scans = write_store(tmp_path / "scans", seed=1)
+    stores = ["--labelled", str(labelled), "--scans", str(labelled), str(scans)]
+    small = ["--steps", "2", "--seeds", "2", "--jobs", "1", "--image_size", "32", "--batch_size", "16", "--only"]
+    names = "inpainting; simclr, nearby frames"
+    script = [sys.executable, str(EXAMPLES / "methods.py"), str(tmp_path / "out")]
+    table = subprocess.run([*script, *stores, *small, names], capture_output=True, text=True, check=True).stdout
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
+    assert [row.split("|")[1].strip() for row in rows] == ["start", "random", *names.split("; ")]
+    assert "16 test images of 2 patients" in table
+    assert "Mean over 2 pre-training seeds x 3 draws of labels ± SD over pre-training seeds" in table
+    again = subprocess.run([*script, *stores, *small, names], capture_output=True, text=True, check=True).stdout
+    assert again == table
+
+
+def test_the_benchmark_of_methods_prints_the_machine_and_a_ratio_for_each() -> None:
+    small = ["--count", "8", "--features", "16", "--narrow", "8", "--encoder", "test_resnet", "--repeats", "1"]
+    command = [sys.executable, str(EXAMPLES.parent / "benchmarks" / "ssl_methods.py"), *small]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "threads, torch" in printed.splitlines()[0]
+    rows = [line.split("|") for line in printed.splitlines() if " x " in line or "momentum" in line]
+    assert len(rows) == 6
+    assert all(float(row[4]) > 0 for row in rows)
+
+
+def test_the_benchmark_of_views_prints_a_ratio_for_each_kind() -> None:
+    small = ["--size", "32", "--stored", "64", "--frames", "4", "--seconds", "0.1"]
+    command = [sys.executable, str(EXAMPLES.parent / "benchmarks" / "views.py"), *small]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [line.split("|") for line in printed.splitlines() if "views" in line and line.startswith("|")]
+    assert len(rows) == 7
+    assert float(rows[0][3]) == 1
+    assert all(float(row[3]) > 0 for row in rows)
