@@ -244,9 +244,7 @@ def test_the_schedule_counts_steps_and_ends_at_its_end(finished: Path) -> None:
     assert train["lr"].iloc[-1] == pytest.approx(base * 0.001, rel=1e-4)
 
 
-def test_a_warm_up_longer_than_the_run_is_said(
-    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_warm_up_longer_than_the_run_is_said(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pretrain([store], tmp_path / "run", small("barlow_twins", max_steps=1))
     assert "warms up for longer than the 1 steps; lower --optimizer.warmup_epochs" in capsys.readouterr().err
     pretrain([store], tmp_path / "other", small("simclr", max_steps=1))
