@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import sonolearn
 from sonolearn import commands, config, recipes
@@ -64,6 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(name: str, words: Sequence[str]) -> None:
     """Parse the options of one command and call its function."""
+    arguments = parse(name, words)
+    COMMANDS[name].function(**arguments)
+
+
+def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
+    """Arguments of the function of a command: its paths, and `config` where it has one."""
     if name not in COMMANDS:
         raise UserError(f"there is no command {name}{nearest(name, COMMANDS) or ';'} `sonolearn --help` lists them")
     command = COMMANDS[name]
@@ -81,7 +87,7 @@ def run(name: str, words: Sequence[str]) -> None:
     paths = {key: options.pop(key) for key in (command.positional, "out", "labels") if key in options}
     if command.config is not None:
         paths["config"] = build(command.config, options)
-    command.function(**paths)
+    return paths
 
 
 def overview() -> str:
