@@ -24,8 +24,9 @@ from sonolearn.ssl.distributed import gather
 
 MONITORS = ("feature_std", "effective_rank", "alignment", "uniformity", "knn_accuracy")
 
-# Below either, frames are hardly told apart. Constant features have a deviation of 0 and a rank of 1. Random weights were
-# never below 0.08 and 7 (four encoders, phantom and HC18), healthy runs never below 0.16 and 4.5: see docs/methods.md.
+# Below either, frames are hardly told apart. Constant features have a deviation of 0 and a rank of 1. Random weights
+# were never below 0.08 and 7 (four encoders, phantom and HC18), healthy runs never below 0.16 and 4.5: see
+# docs/methods.md.
 COLLAPSED_STD = 0.05
 COLLAPSED_RANK = 2.0
 
