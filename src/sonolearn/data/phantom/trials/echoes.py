@@ -33,23 +33,25 @@ def echoes(
 
 
 def troubled(patient: Patient, traits: Collection[str], rng: np.random.Generator) -> Patient:
-    """`patient` with what the settings and the contact of the probe do to the picture's edges."""
-    if "dark far field" in traits:
-        patient = replace(patient, tgc=-float(rng.uniform(0.5, 0.8)))
+    """`patient` at another gain, and with lost contact or hardly any gain as `traits` name."""
+    patient = replace(patient, gain=patient.gain - float(rng.uniform(0, 9)))
     if "side shadow" in traits:
         side = float(rng.choice([-1, 1]))
         patient = replace(patient, contact=(side, float(rng.uniform(0.25, 0.5)), float(rng.uniform(25, 45))))
     if "dark" in traits:
-        patient = replace(patient, gain=-float(rng.uniform(0.86, 0.98)) * patient.dynamic_range)
+        patient = replace(patient, gain=-float(rng.uniform(0.72, 0.9)) * patient.dynamic_range)
     return patient
 
 
 def disturbed(levels: Array, traits: Collection[str], seed: int, phase: float) -> Array:
-    """`levels` (depths, beams) with repeats of the probe's face and bright echoes of flat borders, as `traits` name."""
+    """Grey levels (depths, beams) with what `traits` name: dark far field, repeats of the face, bright flat borders."""
     rng = np.random.default_rng(seed)
     depths, beams = levels.shape
     along = np.linspace(0, 1, depths, dtype=np.float32)[:, None]
     across = np.linspace(-1, 1, beams, dtype=np.float32)[None]
+    if "dark far field" in traits:
+        start = float(rng.uniform(0.3, 0.6))
+        levels = levels - np.float32(rng.uniform(170, 330)) * np.clip((along - start) / (1 - start), 0, 1)
     if "reverberation" in traits:
         period = float(rng.uniform(0.05, 0.11))
         waves = np.clip(np.cos(2 * np.pi * along / period), 0, 1) ** 6 * np.exp(-along / 0.22)

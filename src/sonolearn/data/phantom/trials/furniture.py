@@ -17,11 +17,9 @@ from sonolearn.data.phantom.trials.traces import ecg
 Random = np.random.Generator
 
 
-def furniture(
-    view_sectors: Mask, view: View, patient: Patient, frames: int, rng: Random
-) -> tuple[list[Pen], list[str]]:
-    """Pens of what stands beside the sector, none of which touches it, and their names."""
-    taken = np.asarray(cv2.dilate(view_sectors.astype(np.uint8), np.ones((5, 5), np.uint8))).astype(bool)
+def furniture(busy: Mask, view: View, patient: Patient, frames: int, rng: Random) -> tuple[list[Pen], list[str]]:
+    """Pens of what stands beside the sector, none of which touches what is `busy` (height, width), and their names."""
+    taken = np.asarray(cv2.dilate(busy.astype(np.uint8), np.ones((5, 5), np.uint8))).astype(bool)
     pens, names = [], []
     for name, (make, share) in _FURNITURE.items():
         if rng.random() >= share:

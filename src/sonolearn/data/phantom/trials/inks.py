@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
@@ -44,6 +46,11 @@ class Style:
 def ink(colour: Colour, mask: bool) -> Colour:
     """The colour to draw with: white on a mask."""
     return WHITE if mask else colour
+
+
+def pixel(point: NDArray[Any]) -> tuple[int, int]:
+    """Column and row of a `point` (2,) as OpenCV wants them."""
+    return int(point[0]), int(point[1])
 
 
 def drawn(screen: Image, pens: Iterable[Pen], frame: int) -> Mask:

@@ -41,7 +41,9 @@ class ColourBox:
         across, along = view.shares
         inside = view.sector & (across > self.across[0]) & (across < self.across[1])
         inside &= (along > self.along[0]) & (along < self.along[1])
-        velocity = view.show(flow, cv2.INTER_LINEAR) * np.float32(strength)
+        # Where the signal is weak, the estimate is noise.
+        noise = np.random.default_rng(int(1e6 * strength) + int(abs(flow).sum())).normal(0, 0.06, flow.shape)
+        velocity = view.show(as_array(flow * np.float32(strength) + noise * (abs(noise) > 0.13)), cv2.INTER_LINEAR)
         speed = np.clip(np.abs(velocity), 0, 1)[..., None]
         if self.power:
             colour = np.array((255, 60, 0)) * (0.45 + 0.55 * speed) + np.array((0, 170, 60)) * speed**2

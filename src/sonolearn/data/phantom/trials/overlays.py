@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonolearn.data.phantom.picture import Image
-from sonolearn.data.phantom.trials.inks import FACES, INKS, Colour, Pen, Style, ink, text_size, write
+from sonolearn.data.phantom.trials.inks import INKS, Colour, Pen, Style, ink, pixel, write
+from sonolearn.data.phantom.trials.labels import body_mark, logo, results, text
 from sonolearn.data.phantom.trials.shapes import View
 from sonolearn.data.phantom.trials.traces import ecg_over
 
 Random = np.random.Generator
-_WORDS = ("4CH", "LV", "RV", "AO", "LA", "RA", "SPINE", "PA", "SVC", "HEART", "STOMACH", "3VV", "12.4", "V1", "L", "R",
-          "FETUS A", "LVOT")  # fmt: skip
 _CALLIPER_INKS = ("yellow", "green", "cyan", "white", "grey")
 
 
@@ -41,7 +40,7 @@ def callipers(view: View, frames: int, rng: Random) -> Pen:
                 continue
             end = second + np.round(move * min(1.0, frame / until)).astype(int)
             for spot in (first, end):
-                cv2.drawMarker(image, _spot(spot), ink(colour, mask), kind, 2 * arm + 1, thick)
+                cv2.drawMarker(image, pixel(spot), ink(colour, mask), kind, 2 * arm + 1, thick)
             _join(image, first, end, join, ink(colour, mask), arm)
             if digits:
                 write(image, str(number), (int(first[0]) + arm + 2, int(first[1]) - arm - digits.size), digits, mask)
@@ -53,7 +52,7 @@ def ellipse(view: View, frames: int, rng: Random) -> Pen:
     """An ellipse of dots around a section, with its axes' crosses."""
     unit = view.place.height / 480
     colour = INKS[str(rng.choice(_CALLIPER_INKS))]
-    centre = _pick(view, rng)
+    centre = view.pick(rng)
     axes = unit * rng.uniform(25, 80) * np.array([1, rng.uniform(0.6, 0.95)])
     turn, count = rng.uniform(0, np.pi), int(rng.integers(24, 70))
     dashed, dot = rng.random() < 0.3, max(1, round(unit * rng.uniform(0.6, 1.4)))
@@ -64,28 +63,11 @@ def ellipse(view: View, frames: int, rng: Random) -> Pen:
         points = np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], 1) + centre
         for one, other in zip(points, np.roll(points, -1, 0), strict=True):
             if dashed:
-                cv2.line(image, _spot(one), _spot((one + other) / 2), ink(colour, mask), 1, cv2.LINE_AA)
+                cv2.line(image, pixel(one), pixel((one + other) / 2), ink(colour, mask), 1, cv2.LINE_AA)
             else:
-                cv2.circle(image, _spot(one), dot, ink(colour, mask), -1)
+                cv2.circle(image, pixel(one), dot, ink(colour, mask), -1)
         for part in range(0, count, max(1, count // 4)):
-            cv2.drawMarker(image, _spot(points[part]), ink(colour, mask), cv2.MARKER_CROSS, 9, 1)
-
-    return pen
-
-
-def text(view: View, frames: int, rng: Random) -> Pen:
-    """One to three words on the picture, some with a dark rim, some typed midway."""
-    unit = view.place.height / 480
-    colour = INKS[str(rng.choice(["white", "yellow", "grey", "cyan", "orange"]))]
-    style = Style(round(unit * rng.uniform(13, 27)), str(rng.choice(FACES)), colour, bool(rng.random() < 0.3))
-    words = [str(word) for word in rng.choice(_WORDS, int(rng.integers(1, 4)), replace=False)]
-    start = int(rng.integers(1, max(2, frames // 2))) if rng.random() < 0.2 else 0
-    corners = [_corner(view, word, style, rng) for word in words]
-
-    def pen(image: Image, frame: int, mask: bool) -> None:
-        if frame >= start:
-            for word, corner in zip(words, corners, strict=True):
-                write(image, word, corner, style, mask)
+            cv2.drawMarker(image, pixel(points[part]), ink(colour, mask), cv2.MARKER_CROSS, 9, 1)
 
     return pen
 
@@ -94,53 +76,19 @@ def arrow(view: View, frames: int, rng: Random) -> Pen:
     """An arrow that points at something."""
     unit = view.place.height / 480
     colour = INKS[str(rng.choice(["white", "yellow", "green", "cyan"]))]
-    tip, turn, long = _pick(view, rng), rng.uniform(0, 2 * np.pi), unit * rng.uniform(20, 55)
+    tip, turn, long = view.pick(rng), rng.uniform(0, 2 * np.pi), unit * rng.uniform(20, 55)
     tail = tip - long * np.array([np.cos(turn), np.sin(turn)])
     filled, thick = rng.random() < 0.4, int(rng.integers(1, 3))
 
     def pen(image: Image, frame: int, mask: bool) -> None:
         if not filled:
-            cv2.arrowedLine(image, _spot(tail), _spot(tip), ink(colour, mask), thick, cv2.LINE_AA, tipLength=0.35)
+            cv2.arrowedLine(image, pixel(tail), pixel(tip), ink(colour, mask), thick, cv2.LINE_AA, tipLength=0.35)
             return
         away = (tail - tip) / long
         aside = np.array([-away[1], away[0]])
         head = np.stack([tip, tip + away * 14 * unit + aside * 6 * unit, tip + away * 14 * unit - aside * 6 * unit])
         cv2.fillPoly(image, [np.round(head).astype(np.int32)], ink(colour, mask), cv2.LINE_AA)
-        cv2.line(image, _spot(tip + away * 12 * unit), _spot(tail), ink(colour, mask), 2, cv2.LINE_AA)
-
-    return pen
-
-
-def body_mark(view: View, frames: int, rng: Random) -> Pen:
-    """A pictogram of a belly with the probe's place, over a corner of the picture."""
-    unit = view.place.height / 480
-    colour = INKS[str(rng.choice(["white", "grey", "yellow"]))]
-    corner = view.inner[int(np.argmax(view.inner @ [rng.choice([-1, 1]), 1]))] - [0, round(20 * unit)]
-    size, turn, thick = unit * rng.uniform(16, 28), float(rng.uniform(0, 180)), int(rng.integers(1, 3))
-
-    def pen(image: Image, frame: int, mask: bool) -> None:
-        middle, shade = _spot(corner), ink(colour, mask)
-        cv2.ellipse(image, middle, (round(0.7 * size), round(size)), 0, 0, 360, shade, thick, cv2.LINE_AA)
-        cv2.circle(image, (middle[0], middle[1] + round(0.2 * size)), max(2, round(0.15 * size)), shade, 1, cv2.LINE_AA)
-        along = 0.4 * size * np.array([np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))])
-        cv2.line(image, _spot(corner - along), _spot(corner + along), ink((90, 200, 90), mask), 3, cv2.LINE_AA)
-
-    return pen
-
-
-def logo(view: View, frames: int, rng: Random) -> Pen:
-    """The maker's letter in a ring, at the probe's face or at a corner."""
-    unit = view.place.height / 480
-    spot = view.line(float(rng.choice([-0.85, 0.0, 0.85])), float(rng.choice([0.03, 0.05])))[0]
-    spot = view.inner[int(np.argmin(np.abs(view.inner - spot).sum(1)))]
-    size, letter = round(unit * rng.uniform(9, 15)), str(rng.choice(list("PVGSTC")))
-    colour = ((110, 180, 250), (240, 240, 240), (120, 220, 120))[int(rng.integers(3))]
-    style = Style(round(1.3 * size), "sans", colour)
-
-    def pen(image: Image, frame: int, mask: bool) -> None:
-        cv2.circle(image, _spot(spot), size, ink(colour, mask), 1, cv2.LINE_AA)
-        wide, high = text_size(letter, style)
-        write(image, letter, (int(spot[0]) - wide // 2, int(spot[1]) - high // 2), style, mask)
+        cv2.line(image, pixel(tip + away * 12 * unit), pixel(tail), ink(colour, mask), 2, cv2.LINE_AA)
 
     return pen
 
@@ -171,7 +119,7 @@ def guide(view: View, frames: int, rng: Random) -> Pen:
 
     def pen(image: Image, frame: int, mask: bool) -> None:
         for spot in np.concatenate(lines):
-            cv2.circle(image, _spot(spot), dot, ink(colour, mask), -1)
+            cv2.circle(image, pixel(spot), dot, ink(colour, mask), -1)
 
     return pen
 
@@ -184,7 +132,7 @@ def depth_dots(view: View, frames: int, rng: Random) -> Pen:
 
     def pen(image: Image, frame: int, mask: bool) -> None:
         for spot in spots:
-            cv2.circle(image, _spot(spot), dot, ink(colour, mask), -1)
+            cv2.circle(image, pixel(spot), dot, ink(colour, mask), -1)
 
     return pen
 
@@ -193,6 +141,7 @@ OVERLAYS: dict[str, tuple[Callable[[View, int, Random], Pen], float]] = {
     "callipers": (callipers, 5),
     "ellipse": (ellipse, 2),
     "text": (text, 5),
+    "results": (results, 2),
     "arrow": (arrow, 2),
     "body mark": (body_mark, 1.5),
     "logo": (logo, 1.2),
@@ -204,39 +153,20 @@ OVERLAYS: dict[str, tuple[Callable[[View, int, Random], Pen], float]] = {
 """Each kind of mark: what makes its pen, and how common it is."""
 
 
-def _pick(view: View, rng: Random) -> NDArray[np.int64]:
-    return np.asarray(view.inner[int(rng.integers(len(view.inner)))], np.int64)
-
-
 def _pair(view: View, rng: Random) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     size = view.place.height
-    first = _pick(view, rng)
+    first = view.pick(rng)
     for _ in range(60):
-        second = _pick(view, rng)
+        second = view.pick(rng)
         if 0.06 * size < np.linalg.norm(second - first) < 0.45 * size:
             break
     return first, second
 
 
-def _corner(view: View, word: str, style: Style, rng: Random) -> tuple[int, int]:
-    wide, high = text_size(word, style)
-    spot = _pick(view, rng)
-    for _ in range(30):  # rather wholly inside
-        right, low = min(spot[0] + wide, view.place.width - 1), min(spot[1] + high, view.place.height - 1)
-        if view.sector[spot[1], right] and view.sector[low, right] and view.sector[low, spot[0]]:
-            break
-        spot = _pick(view, rng)
-    return int(spot[0]), int(spot[1])
-
-
 def _join(image: Image, first: NDArray[np.int64], end: NDArray[np.int64], how: str, colour: Colour, arm: int) -> None:
     if how == "line":
-        cv2.line(image, _spot(first), _spot(end), colour, 1, cv2.LINE_AA)
+        cv2.line(image, pixel(first), pixel(end), colour, 1, cv2.LINE_AA)
     if how == "dots":
         count = int(np.linalg.norm(end - first) / (1.8 * arm)) + 2
         for part in np.linspace(0, 1, count)[1:-1]:
-            cv2.circle(image, _spot(first + (end - first) * part), max(0, arm // 5), colour, -1)
-
-
-def _spot(point: NDArray[np.int64] | NDArray[np.float64]) -> tuple[int, int]:
-    return int(point[0]), int(point[1])
+            cv2.circle(image, pixel(first + (end - first) * part), max(0, arm // 5), colour, -1)

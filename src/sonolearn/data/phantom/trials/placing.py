@@ -9,6 +9,7 @@ import numpy as np
 from sonolearn.data.phantom.patient import Patient
 from sonolearn.data.phantom.trials.shapes import Beams, Fan, Flat, Place, View
 
+_SMALLEST = 0.35  # share of the screen's height that a picture takes at least, where its width allows
 Window = tuple[int, int, int, int]
 
 
@@ -53,6 +54,7 @@ def placed(
     fit = min(wide / size[0], tall / size[1])
     room = min(wide / size[0], 0.95 * height / size[1], tall / size[1])
     scale = fit if wish.edges else room * (share or float(_share(wish, rng)))
+    scale = min(max(scale, _SMALLEST * height / size[1]), max(fit, scale))
     if {"left", "right"} <= set(wish.cut):
         scale = wide / size[0] * float(rng.uniform(1.15, 1.4))
     elif wish.cut:

@@ -165,6 +165,10 @@ class View:
         rows, columns = np.nonzero(clear if clear.any() else self.sector)
         return np.stack([columns, rows], 1)
 
+    def pick(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Column and row (2,) of any pixel clear of the rim."""
+        return np.asarray(self.inner[int(rng.integers(len(self.inner)))], np.int64)
+
     def line(self, across: ArrayLike, along: ArrayLike) -> NDArray[np.int32]:
         """(n, 2) columns and rows in px of shares, rounded, to draw with."""
         both = np.broadcast_arrays(np.atleast_1d(as_array(across)), as_array(along))

@@ -8,6 +8,8 @@ from functools import partial
 
 import numpy as np
 
+from sonolearn.data.phantom.picture import Image
+from sonolearn.data.phantom.trials.inks import Pen
 from sonolearn.data.phantom.trials.modes import ColourBox, Strip
 from sonolearn.data.phantom.trials.overlays import callipers, guide
 from sonolearn.data.phantom.trials.pages import blank, menu, rendering
@@ -49,6 +51,8 @@ def _doppler(stage: Stage) -> list[Shot]:
     start = _midway(stage) if stage.plan.turn % 2 else 0
     stage.traits.append("power Doppler" if power else "colour Doppler")
     view = scene.views[0]
+    # The hand is held still where there is flow to be seen.
+    stage.poses[start:] = [stage.other_pose()] * (stage.frames - start)
     strengths = stage.rng.choice([0.2, 1.0, 1.5], stage.frames, p=[0.25, 0.5, 0.25])
     taken = _scan(stage, scene, 0, start)
     for index in range(start, stage.frames):
@@ -70,10 +74,8 @@ def _strip(stage: Stage) -> list[Shot]:
     column = stage.echoes(0, beams)
     beam = column[:, column.shape[1] // 2] if moving else None
     strip = Strip.of(box, beam, stage.frames, float(rng.uniform(25, 70)), rng)
-    around = np.zeros((height, width, 3), np.uint8)
-    around[box[0] : box[1], box[2] : box[3]] = 255
-    scene = Scene(np.zeros_like(around), (view,), [guide(view, stage.frames, rng)])
-    scene = stage.furnished(scene)
+    scene = Scene(np.zeros((height, width, 3), np.uint8), (view,), [guide(view, stage.frames, rng)])
+    scene = stage.furnished(scene, box)
     stage.traits.append(stage.plan.mode)
     # Machines often stop the picture while the strip runs.
     stands = rng.random() < 0.5
@@ -106,7 +108,8 @@ def _several(stage: Stage) -> list[Shot]:
     still = [stage.echoes(start, beams, pose) for pose in others]
     lively = rng.random() < 0.4
     for index in range(start, stage.frames):
-        beside = [stage.echoes(index, beams, pose) for pose in others] if lively else still
+        later = (index + stage.frames // 2) % stage.frames
+        beside = [stage.echoes(later, beams, pose) for pose in others] if lively else still
         taken.append(replace(stage.shot(scene, [stage.echoes(index, beams), *beside], index), verdict="split"))
     return taken
 
@@ -122,12 +125,14 @@ def _frozen(stage: Stage) -> list[Shot]:
     marked = scene
     if stage.plan.turn % 3:
         stage.traits.append("callipers in the freeze")
-        marked = replace(scene, hand=[callipers(scene.views[0], length, rng)])
+        pen = callipers(scene.views[0], length, rng)
+        late = partial(_later, pen, start + 1)
+        marked = replace(scene, hand=[*scene.hand, late])
     taken = _scan(stage, scene, 0, start)
     levels = [stage.echoes(start, scene.views[0].beams)]
     taken.append(stage.shot(scene, levels, start))
     for index in range(start + 1, start + length):
-        shot = stage.shot(marked, levels, index - start - 1, moment=start)
+        shot = stage.shot(marked, levels, index, moment=start)
         taken.append(replace(shot, verdict="frozen"))
     return taken + _scan(stage, scene, start + length, frames)
 
@@ -138,11 +143,13 @@ def _dark(stage: Stage) -> list[Shot]:
 
 def _blank(stage: Stage) -> list[Shot]:
     turn = stage.plan.turn
-    start = _midway(stage) if turn % 2 else 0
-    scene = stage.scene(stage.wish())
     empty = Shot.page(blank(stage.height, stage.width, turn), "blank")
+    if turn in (0, 2):
+        stage.traits.clear()
+        return [empty] * stage.frames
+    scene = stage.scene(stage.wish())
+    start = _midway(stage) if turn % 2 else 0
     if turn == 4:  # the picture is gone, the writing stays
-        empty = Shot.page(scene.screen, "blank")
         bare = np.zeros(stage.echoes(0, scene.views[0].beams).shape, np.float32)
         empty = Shot.page(stage.shot(scene, [bare], 0).frame, "blank")
     return _scan(stage, scene, 0, start) + [empty] * (stage.frames - start)
@@ -150,6 +157,8 @@ def _blank(stage: Stage) -> list[Shot]:
 
 def _pages(stage: Stage) -> list[Shot]:
     shown = stage.plan.mode
+    if stage.plan.turn % 3 != 1:
+        stage.traits.clear()
     start = _midway(stage) if stage.plan.turn % 3 == 1 else 0
     make = (menu if shown == "menu" else rendering)(stage.height, stage.width, stage.rng)
     taken = _scan(stage, stage.scene(stage.wish()), 0, start) if start else []
@@ -159,6 +168,10 @@ def _pages(stage: Stage) -> list[Shot]:
 def _midway(stage: Stage) -> int:
     stage.traits.append("midway")
     return max(1, int(stage.frames * stage.rng.uniform(0.3, 0.65)))
+
+
+def _later(pen: Pen, start: int, image: Image, frame: int, mask: bool) -> None:
+    pen(image, frame - start, mask)
 
 
 def _moved(view: View, down: int, across: int) -> View:

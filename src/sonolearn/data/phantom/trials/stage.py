@@ -20,14 +20,14 @@ from sonolearn.data.phantom.trials.echoes import disturbed, echoes, shrunk, tint
 from sonolearn.data.phantom.trials.furniture import furniture
 from sonolearn.data.phantom.trials.inks import Pen, drawn
 from sonolearn.data.phantom.trials.overlays import OVERLAYS
-from sonolearn.data.phantom.trials.placing import Wish, draw_beams, placed
+from sonolearn.data.phantom.trials.placing import Window, Wish, draw_beams, placed
 from sonolearn.data.phantom.trials.plan import Plan
 from sonolearn.data.phantom.trials.screens import backdrop
 from sonolearn.data.phantom.trials.shapes import Beams, View
 
 STEP = 5
 """Video frames between two frames of a trial: a trial is what is left after all others were skipped."""
-_SIDES = (("bottom",), ("left",), ("right",), ("top",), ("left", "right"), ("left", "bottom"), ("right", "bottom"),
+_SIDES = (("bottom",), ("left",), ("right",), ("top",), ("left", "bottom"), ("right", "bottom"), ("left", "right"),
           ("left", "right", "bottom"))  # fmt: skip
 Paint = Callable[[Image], None]
 
@@ -53,7 +53,7 @@ class Shot:
 class Scene:
     """One layout of the screen: the empty screen (height, width, 3), its pictures, and what is drawn over them.
 
-    `pens` keep the machine's time, which stands still when it freezes; `hand` are the marks of a person, who goes on.
+    `pens` keep the machine's time, which stands still when it freezes; `hand` goes on: marks of a person, a clock.
     """
 
     screen: Image
@@ -69,7 +69,7 @@ class Stage:
         self.plan, self.frames = plan, frames
         self.height, self.width = size
         self.rng = rng = generator(seed, number, 50)
-        self.traits: list[str] = [name for name in (plan.trouble, "dark" if plan.mode == "dark" else "") if name]
+        self.traits: list[str] = ["dark"] if plan.mode == "dark" else [plan.trouble] if plan.trouble else []
         self.patient = troubled(Patient.draw(seed, number), self.traits, rng)
         self.fetus = Fetus(self.patient)
         self.poses = scan_poses(self.fetus, frames * STEP, rng)[::STEP]
@@ -81,7 +81,9 @@ class Stage:
     def wish(self) -> Wish:
         """How the plan wants the picture to lie; its traits are noted."""
         plan, rng = self.plan, self.rng
-        cut = _SIDES[int(rng.integers(len(_SIDES)))] if plan.fit == "cut off" else ()
+        # A rectangle that fills the width would leave nothing else to see.
+        sides = _SIDES if plan.shape in ("convex", "phased") else _SIDES[:-2]
+        cut = sides[int(rng.integers(len(sides)))] if plan.fit == "cut off" else ()
         wish = Wish(plan.shape, plan.lie == "rotated", plan.lie == "upside down", cut, plan.fit == "edge")
         wish = replace(wish, steered=bool(rng.random() < 0.35), small=bool(rng.random() < 0.15))
         named = {plan.lie: plan.lie != "straight", plan.fit: True, "steered": wish.steered and plan.shape == "linear",
@@ -97,20 +99,26 @@ class Stage:
         view = placed(wish, beams, self.height, self.width, screen.window, self.rng)
         return self.furnished(Scene(screen.image, (view,), []))
 
-    def furnished(self, scene: Scene) -> Scene:
-        """`scene` with furniture beside its pictures and marks on the first one."""
-        sectors = np.any([view.sector for view in scene.views], axis=0)
-        pens, names = furniture(sectors, scene.views[0], self.patient, self.frames, self.rng)
+    def furnished(self, scene: Scene, busy: Window = (0, 0, 0, 0)) -> Scene:
+        """`scene` with furniture beside its pictures, clear of a `busy` box, and marks on the first picture."""
+        taken = np.any([view.sector for view in scene.views], axis=0)
+        taken[busy[0] : busy[1], busy[2] : busy[3]] = True
+        pens, names = furniture(taken, scene.views[0], self.patient, self.frames, self.rng)
         odds = np.array([share for _, share in OVERLAYS.values()])
         kinds = self.rng.choice(list(OVERLAYS), self.plan.marks, replace=False, p=odds / odds.sum())
         marks = [OVERLAYS[str(kind)][0](scene.views[0], self.frames, self.rng) for kind in kinds]
         self.traits += [name for name in (*names, *(str(kind) for kind in kinds)) if name not in self.traits]
-        return replace(scene, pens=[*scene.pens, *pens, *marks])
+        # On some machines the clock goes on while the picture stands.
+        clocks = [pen for pen, name in zip(pens, names, strict=True) if name == "clock" and self.rng.random() < 0.5]
+        pens = [pen for pen in pens if pen not in clocks]
+        return replace(scene, pens=[*scene.pens, *pens, *marks], hand=[*scene.hand, *clocks])
 
     def echoes(self, index: int, beams: Beams, pose: Pose | None = None) -> Array:
         """Grey levels of frame `index`, at its pose in the sweep or another one."""
         levels, _ = echoes(self.fetus, beams, pose or self.poses[index], self.phases[index], index)
-        return disturbed(levels, self.traits, self.trouble_seed, self.phases[index])
+        # Bright borders belong to one plane.
+        traits = [name for name in self.traits if pose is None or name != "bright lines"]
+        return disturbed(levels, traits, self.trouble_seed, self.phases[index])
 
     def flow(self, index: int, beams: Beams) -> tuple[Array, Array]:
         """Grey levels of frame `index`, and blood's velocity in -1 to 1 in a machine's coarse cells."""
