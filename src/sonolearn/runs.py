@@ -164,16 +164,17 @@ def claim(folder: Path, command: str, config: Any, data: Mapping[str, str], unus
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Dotted names of the entries that differ between two descriptions of a run."""
-    flat_found, flat_wanted = dict(_flat(found)), dict(_flat(wanted))
+    flat_found, flat_wanted = dict(flat(found)), dict(flat(wanted))
     sections = ("command", "config", "data")
     names = [n for n in {*flat_found, *flat_wanted} if n.split(".")[0] in sections]
     return sorted(n.removeprefix("config.") for n in names if flat_found.get(n) != flat_wanted.get(n))
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The entries of nested mappings with dotted names: {"a": {"b": 1}} gives ("a.b", 1)."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+            yield from flat(inner, f"{prefix}.{key}" if prefix else str(key))
     else:
         yield prefix, value
 

@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from sonolearn.console import UserError
+from sonolearn.pages import template
 from sonolearn.planes.initialisation import NAMES
 from sonolearn.runs import RUN_FILE, write_text
 from sonolearn.study.commands import command_of, stores_of
@@ -20,7 +19,6 @@ from sonolearn.study.pretraining import pretrain_section
 from sonolearn.study.read import ClassifyRun, PretrainRun, read_run
 from sonolearn.study.sections import mode_section
 from sonolearn.study.words import MODES, counted, listed, warnings_of
-from sonolearn.version import __version__
 
 
 def report(runs: Sequence[Path], out: Path) -> Path:
@@ -47,14 +45,11 @@ def report(runs: Sequence[Path], out: Path) -> Path:
     classified = [replace(run, name=name) for run, name in zip(classified, names, strict=True)]
     runs_in_order: list[PretrainRun | ClassifyRun] = [*pretrained, *classified]
     sections = [_store_section(runs_of_store) for runs_of_store in by_store(classified)]
-    environment = Environment(loader=PackageLoader("sonolearn.study"), autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"svg": _svg_uri, "glue": _glue}
-    page = environment.get_template("report.html.j2").render(
+    page = template("sonolearn.study", "report.html.j2", svg=_svg_uri, glue=_glue).render(
         title=_title(sections, pretrained),
         sections=sections,
         pretrained=[pretrain_section(run) for run in pretrained],
         reproduce=[_reproduce(run) for run in runs_in_order],
-        version=__version__,
         run_file=RUN_FILE,
     )
     write_text(out, page)

@@ -1,0 +1,34 @@
+"""HTML pages: one look for all of them, and numbers as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
+
+from sonolearn.version import __version__
+
+
+def template(package: str, name: str, **filters: Callable[..., object]) -> Template:
+    """A template of `package`, which may extend `page.html.j2`; all values are escaped, and none may be missing.
+
+    Args:
+        package: such as "sonolearn.study", with a folder `templates`.
+        name: file name of the template.
+        filters: more filters, by name.
+    """
+    loader = ChoiceLoader([PackageLoader(package), PackageLoader("sonolearn")])
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    environment.globals["version"] = __version__
+    environment.filters |= filters
+    return environment.get_template(name)
+
+
+def grouped(number: int) -> str:
+    """12345 as 12 345, with a space that does not break."""
+    return f"{number:,}".replace(",", "\N{NO-BREAK SPACE}")
+
+
+def percent(share: float) -> str:
+    """0.123 as 12 %, 0.0123 as 1.2 %, 0 as 0 %."""
+    return f"{100 * share:.{0 if share == 0 or share >= 0.0995 else 1}f}\N{NO-BREAK SPACE}%"
