@@ -1,7 +1,7 @@
 """`report.html` of a store: what a person needs to accept a data set in ten minutes, or to see what went wrong.
 
-Pictures lie beside it, in the folder `report`. The page names scans and patients by pseudonyms, and pictures show no more
-text than the clean frames do (`cleaning.thumbnails`), so that both may go wherever the store goes.
+Pictures lie beside it, in the folder `report`. The page names scans and patients by pseudonyms, and pictures show no
+more text than the clean frames do (`cleaning.thumbnails`), so that both may go wherever the store goes.
 """
 
 from __future__ import annotations
