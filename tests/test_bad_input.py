@@ -126,7 +126,17 @@ def test_16_bits_are_read_with_their_whole_range(tmp_path: Path) -> None:
     frames = {}
     for name, pixels, bits in (("shallow", speckle(2), 8), ("deep", speckle(2).astype(np.uint16) * 16, 12)):
         write_dicom(tmp_path / f"{name}.dcm", pixels, BitsStored=bits)
-        cli.main(["prepare", str(tmp_path / f"{name}.dcm"), *PREPARE, "--out", str(tmp_path / name)])
+        cli.main(
+            [
+                "prepare",
+                str(tmp_path / f"{name}.dcm"),
+                *PREPARE,
+                "--cleaning.marks",
+                "keep",
+                "--out",
+                str(tmp_path / name),
+            ]
+        )
         frames[name] = Store(tmp_path / name).read(np.arange(2)).astype(int)
     assert frames["shallow"].max() > 100
     assert np.abs(frames["deep"] - frames["shallow"]).max() <= 2
@@ -192,9 +202,12 @@ def test_a_store_of_another_version_is_refused(tmp_path: Path, refused: Callable
     for words in (["pretrain", *PRETRAIN], ["classify", *CLASSIFY]):
         answer = refused(words[0], store, *words[1:], "--out", tmp_path / "run")
         assert answer.startswith(
-            f"{store / 'frames.h5'}: is a store of version 99, this sonolearn reads version 1; make it"
+            f"{store / 'frames.h5'}: is a store of version 99, this sonolearn cleans scans otherwise and reads "
+            "version 2; make it again with `sonolearn prepare`"
         )
         assert not (tmp_path / "run").exists()
+    still = write_still(tmp_path / "a.png", 1)
+    assert "is a store of version 99" in refused("prepare", still, *PREPARE, "--out", store)
 
 
 def test_a_damaged_store_is_refused(tmp_path: Path, refused: Callable[..., str]) -> None:

@@ -121,7 +121,7 @@ def test_nothing_packed_into_files_identifies_a_patient(road: tuple[Path, str]) 
                 assert_no_secret(weights.metadata()["sonolearn"].encode(), file, home)
         elif file.suffix == ".html":
             packed = re.findall(r"base64,([A-Za-z0-9+/=]+)", data.decode())
-            assert packed
+            assert packed or file.parent != home  # the report of runs has its pictures in it, that of a store beside it
             for text in packed:
                 assert_no_secret(base64.b64decode(text), file, home)
         for start in (m.start() for m in re.finditer(rb"x\x9c|x\xda", data) if file.suffix in (".png", ".html")):

@@ -18,12 +18,13 @@ import pandas as pd
 import pytest
 
 from media import region, speckle, write_dicom, write_still, write_video
-from sonolearn.config import Columns, PrepareConfig
+from sonolearn.config import CleaningConfig, Columns, PrepareConfig
 from sonolearn.console import Interrupted, UserError
 from sonolearn.data import parts
-from sonolearn.data.cleaning.grey import fit
+from sonolearn.data.cleaning.clean import clean
 from sonolearn.data.prepare import prepare
 from sonolearn.data.pseudonyms import open_private, read_sources
+from sonolearn.data.scans.find import open_scan
 from sonolearn.data.store import Store
 
 CONFIG = PrepareConfig(size=32, frame_skip=2, workers=1)
@@ -87,9 +88,11 @@ def test_a_store_holds_the_clean_frames_of_all_scans(tmp_path: Path) -> None:
         [30, 20, 108, 86],
     )
     assert float(cine["mm_per_px"]) == pytest.approx(0.2 * 78 / 32)
-    expected = [fit(frame[20:86, 30:108], 32) for frame in speckle(6, seed=3)[::2]]
-    assert np.array_equal(store.read(np.arange(3)), expected)
-    assert sorted(p.name for p in (tmp_path / "store").iterdir()) == ["frames.h5", "rejected.csv", "scans.csv"]
+    expected = clean(open_scan(tmp_path / "in/IM1"), 32, 2, None, CONFIG.cleaning)
+    assert np.array_equal(store.read(np.arange(3)), [frame.pixels for frame in expected.frames])
+    assert {p.name for p in (tmp_path / "store").iterdir()} == {
+        "frames.h5", "scans.csv", "rejected.csv", "duplicates.csv", "report.html", "report"
+    }  # fmt: skip
 
 
 def test_the_same_call_again_and_other_numbers_of_processes_give_the_same_bytes(tmp_path: Path) -> None:
@@ -119,7 +122,11 @@ def test_a_store_grows_without_reading_again_what_it_has(tmp_path: Path, monkeyp
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"size": 48}, "size 32, not 48"), ({"frame_skip": 3}, "frame_skip"), ({"crop": False}, "crop")],
+    [
+        ({"size": 48}, "size 32, not 48"),
+        ({"frame_skip": 3}, "frame_skip"),
+        ({"cleaning": CleaningConfig(marks="keep")}, "cleaning.marks telea, not keep"),
+    ],
 )
 def test_other_options_are_refused(tmp_path: Path, change: dict[str, int], word: str) -> None:
     still = write_still(tmp_path / "in/a.png", 1)
@@ -226,8 +233,7 @@ def test_a_labelled_store_follows_its_table(tmp_path: Path) -> None:
 
 
 def test_frames_of_a_scan_can_be_labelled(tmp_path: Path) -> None:
-    frames = speckle(10)
-    write_dicom(tmp_path / "a.dcm", frames, SequenceOfUltrasoundRegions=[region(30, 20, 107, 85)])
+    write_dicom(tmp_path / "a.dcm", speckle(10), SequenceOfUltrasoundRegions=[region(30, 20, 107, 85)])
     write_still(tmp_path / "b.png", 1)
     (tmp_path / "l.csv").write_text(
         "image,plane,patient,frame,split\na.dcm,4CH,1,7,train\na.dcm,LVOT,1,2,train\nb.png,LVOT,2,,test\n"
@@ -235,7 +241,8 @@ def test_frames_of_a_scan_can_be_labelled(tmp_path: Path) -> None:
     store = prepare([], tmp_path / "store", tmp_path / "l.csv", CONFIG)
     assert store.labels is not None
     assert store.labels["plane"].tolist() == ["LVOT", "4CH", "LVOT"]
-    assert np.array_equal(store.read(np.array([0, 1])), [fit(frames[i][20:86, 30:108], 32) for i in (2, 7)])
+    expected = clean(open_scan(tmp_path / "a.dcm"), 32, 1, (2, 7), CONFIG.cleaning)
+    assert np.array_equal(store.read(np.array([0, 1])), [frame.pixels for frame in expected.frames])
     (tmp_path / "l.csv").write_text("image,plane,patient,frame\na.dcm,4CH,1,70\nb.png,LVOT,2,\nb.png,4CH,2,0\n")
     with pytest.raises(UserError, match="one patient"):
         prepare([], tmp_path / "other", tmp_path / "l.csv", CONFIG)
@@ -361,9 +368,10 @@ def test_a_stop_while_the_store_is_replaced_is_told_and_mended(
 PEAK = """
 import sys
 from pathlib import Path
-from sonolearn.config import PrepareConfig
+from sonolearn.config import CleaningConfig, PrepareConfig
 from sonolearn.data.prepare import prepare
-prepare([Path(sys.argv[1])], Path(sys.argv[2]), None, PrepareConfig(size=32, frame_skip=1, workers=1))
+config = PrepareConfig(size=32, frame_skip=1, workers=1, cleaning=CleaningConfig(reject=()))
+prepare([Path(sys.argv[1])], Path(sys.argv[2]), None, config)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 

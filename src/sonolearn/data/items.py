@@ -9,10 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from sonolearn.data.labels import patient_in
-from sonolearn.data.parts import Row, part_name
+from sonolearn.data.parts import PARTS_FOLDER, Row, part_name
 from sonolearn.data.pseudonyms import Pseudonyms, read_sources, update_sources
+from sonolearn.data.report import PICTURES
 from sonolearn.data.scans.find import Source
 from sonolearn.data.scans.scan import printable
+from sonolearn.data.storing import is_begun
 
 NO_PATIENT = ("no_patient", "its path does not match --patient_pattern: mend the pattern, or rename or move the file")
 
@@ -51,6 +53,16 @@ class Item:
         except OSError:
             return "", ""
         return str(sum(s.st_size for s in stats)), str(max(s.st_mtime_ns for s in stats))
+
+
+def outside_stores(sources: Sequence[Source]) -> list[Source]:
+    """Without the pictures of reports, where a store lies in a folder that is read."""
+
+    def is_ours(path: Path) -> bool:
+        inside = ((folder.parent, folder.name) for folder in path.parents)
+        return any(name in (PICTURES, PARTS_FOLDER) and is_begun(store) for store, name in inside)
+
+    return [source for source in sources if not is_ours(source.paths[0])]
 
 
 def unlabelled_items(sources: Sequence[Source], patient_pattern: str | None, pseudonyms: Pseudonyms) -> list[Item]:

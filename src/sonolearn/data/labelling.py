@@ -66,6 +66,39 @@ def check_duplicates(path: Path, table: pd.DataFrame, items: Sequence[Item]) -> 
             )
 
 
+def check_alike(
+    path: Path,
+    pairs: Sequence[tuple[Block, Block]],
+    labels: pd.DataFrame,
+    first: Mapping[str, int],
+    items: Sequence[Item],
+) -> None:
+    """Stills that are nearly the same picture must be in the same part of the split.
+
+    Args:
+        path: the table's file, for messages.
+        pairs: stills that are nearly alike.
+        labels: as `label_rows` gives it.
+        first: name of a part -> row of its first frame.
+        items: all files.
+
+    Raises:
+        UserError: the stills of a pair are in two parts; the first such pair is named.
+    """
+    part_of = dict(zip(labels["row"], labels["split"], strict=True))
+    name_of = {item.name: item.source.name for item in items if item.outcome == "stored"}
+    found = [(pair, [part_of[first[block.name]] for block in pair]) for pair in pairs]
+    apart = [(pair, parts) for pair, parts in found if parts[0] != parts[1]]
+    if apart:
+        (pair, parts), more = apart[0], len(apart) - 1
+        names = " and ".join(name_of[block.name] for block in pair)
+        raise UserError(
+            f"{path}: {names} are nearly the same picture, but in different parts of the split "
+            f"({' and '.join(parts)}); keep one of them, or give both to one patient"
+            + (f" ({more} more such pair{'s' if more > 1 else ''})" if more else "")
+        )
+
+
 def label_rows(
     path: Path,
     table: pd.DataFrame,
@@ -86,6 +119,7 @@ def label_rows(
         UserError: too few patients, or one in two parts.
     """
     found: list[dict[str, Any]] = []
+    lost = 0
     for row in table.to_dict("records"):
         if str(row["path"]) not in blocks:
             continue
@@ -97,9 +131,11 @@ def label_rows(
             "plane": row["plane"], "patient": block.row["patient"], "split": row["split"],
             "machine": printable(row["machine"]) or block.row["machine"], "scan": scan,
         }  # fmt: skip
-        index = block.row["index"]
-        wanted = range(len(index)) if row["frame"] < 0 else [index.index(row["frame"])]
+        wanted = [i for i, number in enumerate(block.row["index"]) if row["frame"] in (-1, number)]
         found += [{"row": first + i, **common} for i in wanted]
+        lost += not wanted
+    if lost:
+        warn(f"{lost} labelled frames were left out; refused_frames in scans.csv says why")
     labels = pd.DataFrame(found, columns=list(LABEL_COLUMNS)).sort_values("row", kind="stable").reset_index(drop=True)
     if labels["patient"].nunique() < 2:
         raise UserError(f"{path}: all readable images are of one patient; a split by patient needs at least two")

@@ -1,8 +1,8 @@
 """One scan at a time, by worker processes: from files to a *part*, the clean frames of one scan on disk.
 
-A part is two files below STORE/parts: `NAME.frames`, the raw frames one behind the other, appended as they are read,
-and `NAME.json`, its row of the table, written last: where it stands, the part is whole. So an interruption costs at
-most the scans that were being read, and no scan is ever in memory.
+A part is three files below STORE/parts: `NAME.frames`, the raw frames one behind the other, appended as they are read;
+`NAME.jpg`, its picture for the report; and `NAME.json`, its row of the table, written last: where it stands, the part
+is whole. So an interruption costs at most the scans that were being read, and no scan is ever in memory.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sonolearn.config import CleaningConfig
 from sonolearn.console import UserError
 from sonolearn.data.cleaning.clean import Cleaned, clean
+from sonolearn.data.cleaning.duplicates import fingerprint
+from sonolearn.data.pictures import sheet_of, text_crops
 from sonolearn.data.pseudonyms import Pseudonyms
 from sonolearn.data.scans.find import open_scan
-from sonolearn.data.scans.scan import Rejected, Scan
+from sonolearn.data.scans.scan import Pixels, Rejected, Scan
+from sonolearn.data.texts import keep_crops
 from sonolearn.runs import hash_of, naming_disk_errors, write_json, writing
 
 PARTS_FOLDER = "parts"
@@ -32,7 +36,7 @@ class Options:
 
     size: int
     frame_skip: int
-    crop: bool
+    cleaning: CleaningConfig
     labelled: bool
 
 
@@ -43,6 +47,8 @@ class Task:
     paths: tuple[Path, ...]
     folder: Path
     """Where parts go."""
+    private: Path
+    """Where crops of text go."""
     options: Options
     pseudonyms: Pseudonyms
     only: tuple[int, ...] | None = None
@@ -62,20 +68,20 @@ def make_part(task: Task) -> Row:
     """Read, clean and write one scan unless its part is there already; give its row.
 
     Returns:
-        The row of the table of scans with `index`, `time` and `digest` of its frames; or, for a scan that cannot be
-        used, `reason` and `message`; or `scan` alone where the store holds it. `patient` is the pseudonym of the
-        header's patient, or empty.
+        The row of the table of scans with `index`, `time` and `digest` of its frames, and the `print` of a still; or,
+        for a scan that cannot be used, `reason` and `message`; or `scan` alone where the store holds it. `patient` is
+        the pseudonym of the header's patient, or empty.
     """
     try:
         scan = task.pseudonyms.scan(content_hash(task.paths))
     except OSError:
         # Its content cannot name it, so its path does, which the key hides.
         unread = task.pseudonyms.scan(f"unread {task.paths[0].absolute()}")
-        return _rejection(
+        return rejection_row(
             unread, "", Rejected("unreadable", "cannot be opened: it may be forbidden or on a broken disk")
         )
     if task.refused is not None:
-        return _rejection(scan, "", Rejected(*task.refused))
+        return rejection_row(scan, "", Rejected(*task.refused))
     name = part_name(scan, task.only)
     if name in task.stored:
         return {"scan": scan}
@@ -83,72 +89,100 @@ def make_part(task: Task) -> Row:
     if file.exists():
         row: Row = json.loads(file.read_text(encoding="utf-8"))
         return row
-    row = _made(task, scan, task.folder / f"{name}.frames")
+    row = _made(task, scan, name)
     write_json(file, row)
     return row
 
 
-def _made(task: Task, scan: str, file: Path) -> Row:
-    kind = ""
+def _made(task: Task, scan: str, name: str) -> Row:
+    kind, cleaned = "", None
+    options = task.options
     try:
         opened = open_scan(task.paths)
         kind = opened.kind
-        _check_wanted(opened, task.only)
-        options = task.options
-        cleaned = clean(opened, options.size, options.frame_skip, task.only, options.crop)
-        with writing(file) as temporary:
-            written = _write_frames(cleaned, temporary)
+        _check_wanted(opened.count, task.only)
+        cleaned = clean(opened, options.size, options.frame_skip, task.only, options.cleaning)
+        with writing(task.folder / f"{name}.frames") as temporary:
+            written = _write_frames(cleaned, temporary, still=kind == "still")
+            _check_wanted(cleaned.taken if task.only and cleaned.taken < len(task.only) else None, task.only)
+        row = _row(scan, opened, cleaned, task.pseudonyms) | written | {"only": task.only}
     except Rejected as rejection:
-        return _rejection(scan, kind, rejection)
+        row = rejection_row(scan, kind, rejection, cleaned)
     except UserError:  # a full disk concerns all scans
         raise
     except Exception:
         # Decoders raise what they like on damaged files, and one bad file must not stop the others.
-        return _rejection(scan, kind, Rejected("unreadable", "cannot be read: the file or its disk is damaged"))
-    if task.only is not None and len(written["index"]) < len(task.only):
-        file.unlink()
-        return _rejection(scan, kind, Rejected("blank", "shows nothing in a frame that was asked for"))
-    return _row(scan, opened, cleaned, task.pseudonyms) | written | {"only": task.only}
+        row = rejection_row(scan, kind, Rejected("unreadable", "cannot be read: the file or its disk is damaged"))
+    return row | {"picture": _write_pictures(task, name, cleaned)}
 
 
-def _check_wanted(scan: Scan, only: tuple[int, ...] | None) -> None:
-    if only and scan.count is not None and max(only) >= scan.count:
-        raise Rejected("no_such_frame", f"frame {max(only)} was asked for; the scan has frames 0 to {scan.count - 1}")
+def _check_wanted(count: int | None, only: tuple[int, ...] | None) -> None:
+    if only and count is not None and max(only) >= count:
+        raise Rejected("no_such_frame", f"frame {max(only)} was asked for; the scan has frames 0 to {count - 1}")
 
 
-def _write_frames(cleaned: Cleaned, file: Path) -> Row:
+def _write_frames(cleaned: Cleaned, file: Path, still: bool) -> Row:
     """Append frames as they come; give what is known only at the end."""
     digest = hashlib.blake2b(digest_size=8)
     index, time = [], []
+    pixels: Pixels | None = None
     with file.open("wb") as out:
         for frame in cleaned.frames:
-            data = frame.pixels.tobytes()
+            pixels = frame.pixels
+            data = pixels.tobytes()
             with naming_disk_errors(file.parent):
                 out.write(data)
             digest.update(data)
             index.append(frame.index)
             time.append(None if math.isnan(frame.time) else round(frame.time, 4))
     digest.update(json.dumps([index, time]).encode())
-    return {"frames": len(index), "digest": digest.hexdigest(), "index": index, "time": time}
+    found = [int(part) for part in fingerprint(pixels)] if still and pixels is not None else None
+    return {"frames": len(index), "digest": digest.hexdigest(), "index": index, "time": time, "print": found}
 
 
 def _row(scan: str, opened: Scan, cleaned: Cleaned, pseudonyms: Pseudonyms) -> Row:
+    """What the tables say of a scan whose frames have been read."""
     box = cleaned.sector
+    assert box is not None  # of the first good frame, without which the scan would have been rejected
     return {
         "scan": scan,
         "patient": pseudonyms.patient(opened.patient_id) if opened.patient_id else "",
         "machine": opened.machine,
         "kind": opened.kind,
         "source_frames": opened.count,
+        "taken": cleaned.taken,
+        "refused_frames": json.dumps(cleaned.refused, sort_keys=True),
         "fps": None if opened.fps is None else round(opened.fps, 4),
         "mm_per_px": None if cleaned.mm_per_px is None else float(f"{cleaned.mm_per_px:.6g}"),
         "height": opened.height, "width": opened.width,
         "x0": box.x0, "y0": box.y0, "x1": box.x1, "y1": box.y1, "sector_from": box.source,
+        "shape": box.shape.name if box.shape else "",
+        "sector_cost": round(float(box.shape.misfit), 4) if box.shape else None,
+        "marks": round(cleaned.marked, 5),
+        "texts": cleaned.texts,
     }  # fmt: skip
 
 
-def _rejection(scan: str, kind: str, rejection: Rejected) -> Row:
-    return {"scan": scan, "kind": kind, "reason": rejection.reason, "message": rejection.message}
+def rejection_row(scan: str, kind: str, rejection: Rejected, cleaned: Cleaned | None = None) -> Row:
+    """The row of a scan that cannot be used."""
+    shares: dict[str, float] = {}
+    if cleaned is not None:
+        shares = {reason: round(count / cleaned.taken, 4) for reason, count in cleaned.refused.items()}
+    return {
+        "scan": scan, "kind": kind, "reason": rejection.reason, "message": rejection.message,
+        "share": shares.get(rejection.reason), "picture": "",
+    }  # fmt: skip
+
+
+def _write_pictures(task: Task, name: str, cleaned: Cleaned | None) -> str:
+    """Write the picture for the report, and the crops that only the owner may see; name of the picture, or empty."""
+    examples = cleaned.examples if cleaned is not None else []
+    keep_crops(task.private, name, text_crops(examples))
+    if not examples:
+        return ""
+    with writing(task.folder / f"{name}.jpg") as temporary:
+        temporary.write_bytes(sheet_of(examples))
+    return f"{name}.jpg"
 
 
 def content_hash(paths: Iterable[Path]) -> str:

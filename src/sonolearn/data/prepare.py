@@ -5,23 +5,26 @@ What is stored depends on the files, the options and the key alone, not on the n
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from sonolearn.config import PrepareConfig
-from sonolearn.console import Interrupted, UserError, say, warn
-from sonolearn.data.items import Item, labelled_items, remember, unchanged_scans, unlabelled_items
-from sonolearn.data.labelling import check_duplicates, check_patients, label_rows
+from sonolearn.console import Interrupted, UserError, warn
+from sonolearn.data.alike import alike_stills, alike_table
+from sonolearn.data.items import Item, labelled_items, outside_stores, remember, unchanged_scans, unlabelled_items
+from sonolearn.data.labelling import check_alike, check_duplicates, check_patients, label_rows
 from sonolearn.data.labels import read_labels
+from sonolearn.data.outcomes import choose, none_usable, rejected_table, summarise
 from sonolearn.data.parts import Options, Task, drop_parts, parts_folder
 from sonolearn.data.pseudonyms import Pseudonyms, open_private, private_folder
 from sonolearn.data.scans.find import find_sources
-from sonolearn.data.store import REJECTED, Store
-from sonolearn.data.storing import REJECTED_COLUMNS, Block, claim_store, write_store
+from sonolearn.data.store import DUPLICATES, LABELS, REJECTED, Store
+from sonolearn.data.storing import DRY_RUN, Block, check_free, claim_store, is_begun, write_store
+from sonolearn.data.texts import write_texts_page
 from sonolearn.data.work import run_tasks
 from sonolearn.runs import naming_disk_errors
 
@@ -34,7 +37,8 @@ def prepare(paths: Sequence[Path], out: Path, labels: Path | None, config: Prepa
         out: the store's folder. Started again it continues; with more paths it grows. A labelled store becomes what
             its table says.
         labels: a label table (CSV), or a folder with a sub-folder for each plane.
-        config: size, frame skip, patients, split, ...
+        config: size, frame skip, cleaning, patients, split, ...; with `dry_run` the store is `out/dry-run`, made anew,
+            of some of the scans and without labels.
 
     Raises:
         UserError: nothing readable, a mistake in the label table, another store in `out`, a full disk.
@@ -42,148 +46,118 @@ def prepare(paths: Sequence[Path], out: Path, labels: Path | None, config: Prepa
     """
     if bool(paths) == (labels is not None):
         raise UserError("give either files and folders to read, or --labels with a table or a folder, not both")
-    out, private = Path(out), private_folder(Path(out), config.key)
+    private = private_folder(Path(out), config.key)
     table, sources = None, []
     if labels is not None:
         table = read_labels(labels, config.columns, config.patient_pattern)
     else:
-        sources = find_sources([Path(p) for p in paths])
+        sources = outside_stores(find_sources([Path(p) for p in paths]))
         if not sources:
             raise UserError(f"{', '.join(map(str, paths))}: no DICOM file, video or image there")
     pseudonyms = open_private(private)
     if labels is not None and table is not None:
-        check_patients(labels, table, pseudonyms)
+        if not config.dry_run:
+            check_patients(labels, table, pseudonyms)
         items = labelled_items(table, config.patient_pattern, pseudonyms)
     else:
         items = unlabelled_items(sources, config.patient_pattern, pseudonyms)
+    job = Job(Path(out), private, pseudonyms, config, labels, table)
+    if config.dry_run:
+        # Of a part of a table, neither split nor classes could be right: its images are looked at like any others.
+        job = Job(_dry_run_folder(Path(out)), private, pseudonyms, config)
+        items = [items[len(items) * k // config.dry_run] for k in range(config.dry_run)][: len(items)]
     try:
-        with naming_disk_errors(out):
-            blocks = _store(items, out, private, pseudonyms, config, labels, table)
+        with naming_disk_errors(job.out):
+            blocks = _store(job, items)
+            texts = write_texts_page(private)
     except KeyboardInterrupt as error:
-        raise Interrupted(f"{out}: interrupted; run the same command again to continue") from error
-    _summarise(items, blocks, out, private)
-    return Store(out)
+        raise Interrupted(f"{job.out}: interrupted; run the same command again to continue") from error
+    summarise(items, blocks, job.out, private, texts)
+    return Store(job.out)
 
 
-def _store(
-    items: list[Item],
-    out: Path,
-    private: Path,
-    pseudonyms: Pseudonyms,
-    config: PrepareConfig,
-    labels: Path | None,
-    table: pd.DataFrame | None,
-) -> list[Block]:
+@dataclass(frozen=True)
+class Job:
+    """One call: where to and how."""
+
+    out: Path
+    private: Path
+    pseudonyms: Pseudonyms
+    config: PrepareConfig
+    labels: Path | None = None
+    """File or folder of labels, of a labelled store."""
+    table: pd.DataFrame | None = None
+    """What `read_labels` read there."""
+
+    @property
+    def options(self) -> Options:
+        """What frames depend on."""
+        return Options(self.config.size, self.config.frame_skip, self.config.cleaning, self.labels is not None)
+
+
+def _dry_run_folder(out: Path) -> Path:
+    """The folder of a dry run, emptied of an earlier one; nothing else in `out` is touched."""
+    if not is_begun(out):
+        check_free(out)
+    if is_begun(out / DRY_RUN):
+        shutil.rmtree(out / DRY_RUN)
+    return out / DRY_RUN
+
+
+def _store(job: Job, items: list[Item]) -> list[Block]:
     """Read what is missing, write the store and the linking table, then delete the parts."""
-    blocks = _read(items, out, private, pseudonyms, config, labels)
-    label_table = None
-    if labels is not None and table is not None:
-        label_table = _label_table(labels, table, items, blocks, config, pseudonyms)
-    options = asdict(_options(config, labels))
-    write_store(out, blocks, options, pseudonyms.key_id, _rejected(out, items, blocks, labels), label_table)
-    remember(items, private, out)
-    drop_parts(out)
+    blocks = _read(job, items)
+    alike = alike_stills(blocks, job.config.size)
+    tables = {
+        REJECTED: rejected_table(job.out, items, blocks, keep=job.labels is None),
+        DUPLICATES: alike_table(alike),
+    }
+    if job.labels is not None and job.table is not None:
+        tables[LABELS] = _label_table(job, job.labels, job.table, items, blocks, alike)
+    if alike:
+        warn(f"{len(alike)} pairs of stills are nearly the same picture; {job.out / DUPLICATES} lists them")
+    write_store(job.out, blocks, job.options, job.pseudonyms.key_id, tables)
+    remember(items, job.private, job.out)
+    drop_parts(job.out)
     return blocks
 
 
-def _options(config: PrepareConfig, labels: Path | None) -> Options:
-    return Options(config.size, config.frame_skip, config.crop, labels is not None)
-
-
-def _read(
-    items: list[Item], out: Path, private: Path, pseudonyms: Pseudonyms, config: PrepareConfig, labels: Path | None
-) -> list[Block]:
+def _read(job: Job, items: list[Item]) -> list[Block]:
     """Read what the store does not hold yet; give the blocks of the whole store in order.
 
     Raises:
         UserError: another store is in `out`, nothing can be read, or a stored scan would change its patient.
     """
-    options = _options(config, labels)
+    out, options, pseudonyms = job.out, job.options, job.pseudonyms
     before = claim_store(out, options, pseudonyms.key_id)
     old = {block.name: block for block in before}
-    unchanged = unchanged_scans(items, private, out)
-    tasks = []
+    unchanged = unchanged_scans(items, job.private, out)
+    waiting, tasks = [], []
     for item in items:
         scan = unchanged.get(item.path)
         if scan is not None:
             item.row = {"scan": scan}
         if scan is None or item.name not in old:
-            tasks.append(
-                (
-                    item,
-                    Task(
-                        item.source.paths,
-                        parts_folder(out),
-                        options,
-                        pseudonyms,
-                        item.only,
-                        item.refused,
-                        frozenset(old),
-                    ),
-                )
-            )
-    for (item, _), row in zip(tasks, run_tasks([task for _, task in tasks], config.workers), strict=True):
+            paths, folder, held = item.source.paths, parts_folder(out), frozenset(old)
+            tasks.append(Task(paths, folder, job.private, options, pseudonyms, item.only, item.refused, held))
+            waiting.append(item)
+    for item, row in zip(waiting, run_tasks(tasks, job.config.workers), strict=True):
         item.row = row
-    chosen = _choose(items, out, old, pseudonyms, labels)
-    blocks = chosen if labels is not None else [*before, *(b for b in chosen if b.name not in old)]
+    chosen = choose(items, out, old, pseudonyms, job.labels)
+    blocks = chosen if job.labels is not None else [*before, *(b for b in chosen if b.name not in old)]
     if not blocks:
-        remember(items, private, out)
-        reasons = Counter(item.row["message"] for item in items)
-        listed = "; ".join(f"{count} x: {message}" for message, count in reasons.most_common(5))
-        raise UserError(
-            f"none of the {len(items)} files can be used ({listed}); the files are listed in {private / 'sources.csv'}"
-        )
+        remember(items, job.private, out)
+        raise none_usable(items, job.private)
     return blocks
 
 
-def _choose(
-    items: Sequence[Item], out: Path, old: Mapping[str, Block], pseudonyms: Pseudonyms, labels: Path | None
-) -> list[Block]:
-    """Settle each item's outcome; give the blocks of those to be stored, in the items' order."""
-    chosen: dict[str, Block] = {}
-    alone = 0
-    for item in items:
-        if "reason" in item.row:
-            item.outcome = "rejected"
-        elif item.name in chosen:
-            item.outcome = "duplicate"
-            item.patient = chosen[item.name].row["patient"]
-        else:
-            item.outcome = "stored"
-            known = old.get(item.name)
-            patient = item.patient or item.row.get("patient") or (known.row["patient"] if known else "")
-            if not patient:
-                patient, alone = pseudonyms.unknown_patient(item.row["scan"]), alone + 1
-            if known is not None and labels is None and patient != known.row["patient"]:
-                raise UserError(
-                    f"{item.path}: the store holds it under another patient; "
-                    "if --patient_pattern was mended, make the store anew"
-                )
-            item.patient = patient
-            block = known or Block(item.row, parts_folder(out) / f"{item.name}.frames")
-            chosen[item.name] = replace(
-                block, row={**block.row, "patient": patient, "machine": item.machine or block.row["machine"]}
-            )
-    if alone and labels is not None:
-        raise UserError(
-            f"{labels}: {alone} images do not say whose they are; "
-            "give --patient_pattern to find the patient in their paths"
-        )
-    if alone:
-        warn(
-            f"{alone} files do not say whose they are, so each counts as a patient and nobody can see whether patients "
-            "overlap; give --patient_pattern if their paths tell"
-        )
-    return list(chosen.values())
-
-
 def _label_table(
+    job: Job,
     labels: Path,
     table: pd.DataFrame,
     items: Sequence[Item],
     blocks: Sequence[Block],
-    config: PrepareConfig,
-    pseudonyms: Pseudonyms,
+    alike: Sequence[tuple[Block, Block]],
 ) -> pd.DataFrame:
     """labels.csv for the images that could be read."""
     first, row = {}, 0
@@ -195,26 +169,6 @@ def _label_table(
     rejected = sum(item.outcome == "rejected" for item in items)
     if rejected:
         warn(f"{rejected} of {len(items)} labelled files cannot be used; the others go on")
-    return label_rows(labels, table, read, config, pseudonyms)
-
-
-def _rejected(out: Path, items: Sequence[Item], blocks: Sequence[Block], labels: Path | None) -> pd.DataFrame:
-    """rejected.csv: a row a rejected scan, those of earlier calls included."""
-    file = out / REJECTED
-    before = pd.read_csv(file, dtype=str, keep_default_na=False) if labels is None and file.exists() else pd.DataFrame()
-    now = pd.DataFrame([item.row for item in items if item.outcome == "rejected"])
-    table = pd.concat([before, now]).reindex(columns=list(REJECTED_COLUMNS)).drop_duplicates("scan", keep="last")
-    return table[~table["scan"].isin([block.row["scan"] for block in blocks])]
-
-
-def _summarise(items: Sequence[Item], blocks: Sequence[Block], out: Path, private: Path) -> None:
-    """One line: what is stored, what is not and why."""
-    outcomes = Counter(item.outcome for item in items)
-    reasons = Counter(item.row["reason"] for item in items if item.outcome == "rejected")
-    because = f" ({', '.join(f'{count} {reason}' for reason, count in sorted(reasons.items()))})" if reasons else ""
-    patients = len({block.row["patient"] for block in blocks})
-    say(
-        f"{out}: {len(blocks)} scans, {sum(block.count for block in blocks)} frames of {patients} patients; "
-        f"rejected {outcomes['rejected']}{because}, duplicates {outcomes['duplicate']}; "
-        f"which file is which: {private / 'sources.csv'}"
-    )
+    rows = label_rows(labels, table, read, job.config, job.pseudonyms)
+    check_alike(labels, alike, rows, {name: row for name, (row, _) in first.items()}, items)
+    return rows

@@ -5,6 +5,8 @@
     scans.csv      a row a scan: pseudonyms of scan and patient, machine, kind, first row and count of its frames, ...
     labels.csv     labelled stores only, a row a labelled frame: row in frames.h5, plane, patient, split, machine, scan
     rejected.csv   a row a rejected scan, with the reason
+    duplicates.csv pairs of stills that are nearly the same picture
+    report.html    the page to accept the data set by, with its pictures in the folder report
 
 No patient id, name, date or file name is in it: pseudonyms only. Of a header it keeps the machine's make and model.
 """
@@ -24,8 +26,9 @@ from sonolearn.console import UserError
 from sonolearn.runs import hash_file, hash_of
 
 FORMAT = "sonolearn-store"
-VERSION = 1
+VERSION = 2
 FRAMES, SCANS, LABELS, REJECTED = "frames.h5", "scans.csv", "labels.csv", "rejected.csv"
+DUPLICATES = "duplicates.csv"
 # Stands in the folder while its tables and frames are being replaced: they may not belong together then.
 UNFINISHED = "unfinished"
 PARTS = ("train", "valid", "test")
@@ -61,12 +64,7 @@ class Store:
             raise UserError(f"{self.path}: is no store (it has no {FRAMES}); make one with `sonolearn prepare`")
         try:
             with h5py.File(file, "r") as h5:
-                found = (h5.attrs.get("format"), h5.attrs.get("version"))
-                if found != (FORMAT, VERSION):
-                    raise UserError(
-                        f"{file}: is a store of version {found[1]}, this sonolearn reads version {VERSION}; "
-                        "make it again with `sonolearn prepare`"
-                    )
+                check_version(file, h5)
                 self.size = int(h5["frames"].shape[1])
                 self.key_id = str(h5.attrs["key_id"])
                 self._content = str(h5.attrs["fingerprint"])
@@ -141,3 +139,16 @@ class Store:
     def __getstate__(self) -> dict[str, object]:
         """Pickle without the open file, for loader processes that are spawned."""
         return {**self.__dict__, "_file": None, "_process": -1}
+
+
+def check_version(file: Path, h5: h5py.File) -> None:
+    """Refuse frames that another version of sonolearn wrote.
+
+    Raises:
+        UserError: its frames were cleaned otherwise, or lie otherwise.
+    """
+    if (h5.attrs.get("format"), h5.attrs.get("version")) != (FORMAT, VERSION):
+        raise UserError(
+            f"{file}: is a store of version {h5.attrs.get('version')}, this sonolearn cleans scans otherwise and reads "
+            f"version {VERSION}; make it again with `sonolearn prepare`, in another folder or after deleting this one"
+        )

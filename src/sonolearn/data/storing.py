@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,20 @@ import pandas as pd
 
 from sonolearn.console import UserError
 from sonolearn.data.parts import Options, part_name, parts_folder, remove_leftovers
-from sonolearn.data.store import FORMAT, FRAMES, LABELS, REJECTED, SCANS, UNFINISHED, VERSION
-from sonolearn.runs import hash_of, plain, read_json, write_json, write_text, writing
+from sonolearn.data.report import PICTURES, write_report
+from sonolearn.data.store import FORMAT, FRAMES, REJECTED, SCANS, UNFINISHED, VERSION, check_version
+from sonolearn.runs import flat, hash_of, plain, read_json, write_json, write_text, writing
 
 SCAN_COLUMNS = (
-    "scan", "patient", "machine", "kind", "first", "frames", "source_frames", "fps", "mm_per_px",
-    "height", "width", "x0", "y0", "x1", "y1", "sector_from", "digest",
+    "scan", "patient", "machine", "kind", "first", "frames", "source_frames", "taken", "refused_frames", "fps",
+    "mm_per_px", "height", "width", "x0", "y0", "x1", "y1", "sector_from", "shape", "sector_cost", "marks", "texts",
+    "picture", "digest",
 )  # fmt: skip
+_HIDDEN_COLUMNS = ("only", "print")  # of the table in frames.h5, by which a store is extended
 _OPTIONS_FILE = "options.json"  # beside the parts: the options of a store that is not finished yet
-REJECTED_COLUMNS = ("scan", "kind", "reason", "message")
+REJECTED_COLUMNS = ("scan", "kind", "reason", "message", "share", "picture")
+DUPLICATE_COLUMNS = ("scan", "other")
+DRY_RUN = "dry-run"  # folder inside a store, or where one is to be
 LABEL_COLUMNS = ("row", "plane", "patient", "split", "machine", "scan")
 
 
@@ -63,10 +68,15 @@ class Block:
 
 
 def stored_rows(folder: Path) -> list[dict[str, Any]] | None:
-    """The rows of the table of scans as frames.h5 holds them; None where there is no store."""
+    """The rows of the table of scans as frames.h5 holds them; None where there is no store.
+
+    Raises:
+        UserError: another version wrote the store.
+    """
     if not (folder / FRAMES).is_file():
         return None
     with h5py.File(folder / FRAMES, "r") as h5:
+        check_version(folder / FRAMES, h5)
         rows: list[dict[str, Any]] = json.loads(bytes(h5["scans"][:]))
         return rows
 
@@ -94,22 +104,22 @@ def claim_store(out: Path, options: Options, key_id: str) -> list[Block]:
     """Make `out` a store with these options and key, or check that it is one; give its finished blocks.
 
     Raises:
-        UserError: it is something else, or a store with other options.
+        UserError: it is something else, or a store with other options or of another version.
     """
-    wanted = {**asdict(options), "key": key_id}
+    wanted = dict(flat(plain(options))) | {"key": key_id}
     file = parts_folder(out) / _OPTIONS_FILE
     finished = stored(out)
-    found = {**finished[1], "key": finished[2]} if finished else read_json(file) if file.exists() else None
-    if found is None and out.exists() and (not out.is_dir() or any(p.name != "parts" for p in out.iterdir())):
-        raise UserError(f"{out}: exists and is not a store; give another --out")
-    if found is not None and found != wanted:
+    found = dict(flat(finished[1])) | {"key": finished[2]} if finished else read_json(file) if file.exists() else None
+    if found is None:
+        check_free(out)
+    elif found != wanted:
         name = next(n for n in wanted if found.get(n) != wanted[n])
         if name == "key":
             raise UserError(
                 f"{out}: was made with another key ({found.get(name)}, not {key_id}); name its folder with --key"
             )
         raise UserError(
-            f"{out}: was made with {name} {found.get(name)}, not {wanted[name]}; "
+            f"{out}: was made with {name} {_said(found.get(name))}, not {_said(wanted[name])}; "
             "give another --out, or the same options"
         )
     parts_folder(out).mkdir(parents=True, exist_ok=True)
@@ -119,39 +129,70 @@ def claim_store(out: Path, options: Options, key_id: str) -> list[Block]:
     return finished[0] if finished else []
 
 
+def check_free(out: Path) -> None:
+    """Check that a store can be made in `out`, where there is none.
+
+    Raises:
+        UserError: it is a file, or a folder with something else in it.
+    """
+    ours = (parts_folder(out).name, DRY_RUN)
+    if out.exists() and (not out.is_dir() or any(path.name not in ours for path in out.iterdir())):
+        raise UserError(f"{out}: exists and is not a store; give another --out")
+
+
+def is_begun(out: Path) -> bool:
+    """Whether a folder is a store, or one that is not finished yet."""
+    return (out / FRAMES).is_file() or (parts_folder(out) / _OPTIONS_FILE).is_file()
+
+
+def _said(value: Any) -> str:
+    """An option's value in a message."""
+    return (" ".join(map(str, value)) or "[]") if isinstance(value, list) else str(value)
+
+
 def write_store(
-    folder: Path,
-    blocks: Sequence[Block],
-    options: Mapping[str, Any],
-    key_id: str,
-    rejected: pd.DataFrame,
-    labels: pd.DataFrame | None,
+    folder: Path, blocks: Sequence[Block], options: Options, key_id: str, tables: Mapping[str, pd.DataFrame]
 ) -> None:
-    """Write frames.h5 and the tables. A reader sees the old store or the new one, or is told that it is unfinished."""
-    size = int(options["size"])
+    """Write frames.h5, the tables, the pictures and the report.
+
+    A reader sees the old store or the new one, or is told that it is unfinished.
+
+    Args:
+        folder: the store.
+        blocks: its scans, in order.
+        options: what its frames depend on.
+        key_id: of the key of its pseudonyms.
+        tables: the other tables by their file's name: rejected.csv at least.
+    """
     rows, first = [], 0
     for block in blocks:
-        rows.append(
-            {
-                **{c: block.row.get(c) for c in SCAN_COLUMNS},
-                "first": first,
-                "frames": block.count,
-                "only": block.row["only"],
-            }
-        )
+        kept = {c: block.row.get(c) for c in (*SCAN_COLUMNS, *_HIDDEN_COLUMNS)}
+        rows.append({**kept, "first": first, "frames": block.count})
         first += block.count
     before = stored_rows(folder)
+    scans = pd.DataFrame(rows, columns=list(SCAN_COLUMNS)).astype({"source_frames": "Int64", "sector_cost": float})
     with ExitStack() as replacing:
         if before != rows:
             temporary = replacing.enter_context(writing(folder / FRAMES))
             attributes = {"config": json.dumps(plain(options), sort_keys=True), "key_id": key_id}
-            _write_frames(temporary, blocks, rows, size, attributes)
+            _write_frames(temporary, blocks, rows, options.size, attributes)
         write_text(folder / UNFINISHED, "Run the same `sonolearn prepare` again to finish this store.\n")
-        write_table(folder / SCANS, pd.DataFrame(rows, columns=list(SCAN_COLUMNS)).astype({"source_frames": "Int64"}))
-        write_table(folder / REJECTED, rejected)
-        if labels is not None:
-            write_table(folder / LABELS, labels)
+        for name, table in {SCANS: scans, **tables}.items():
+            write_table(folder / name, table)
+    _move_pictures(folder, {*scans["picture"], *tables[REJECTED]["picture"]})
+    write_report(folder, scans, tables[REJECTED], plain(options))
     (folder / UNFINISHED).unlink(missing_ok=True)
+
+
+def _move_pictures(folder: Path, wanted: set[str]) -> None:
+    """From the parts into the store; pictures of scans that are no longer in the store go."""
+    pictures = folder / PICTURES
+    pictures.mkdir(exist_ok=True)
+    for picture in sorted(parts_folder(folder).glob("*.jpg")):
+        picture.replace(pictures / picture.name)
+    for picture in pictures.iterdir():
+        if picture.name not in wanted:
+            picture.unlink()
 
 
 def _write_frames(

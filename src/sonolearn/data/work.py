@@ -13,7 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 import cv2
 
 from sonolearn.console import progress
-from sonolearn.data.parts import Row, Task, content_hash, make_part
+from sonolearn.data.parts import Row, Task, content_hash, make_part, rejection_row
+from sonolearn.data.scans.scan import Rejected
 
 
 def run_tasks(tasks: Sequence[Task], workers: int) -> list[Row]:
@@ -70,12 +71,7 @@ def _alone(task: Task) -> Row:
             return pool.submit(make_part, task).result()
         except BrokenProcessPool:
             scan = task.pseudonyms.scan(content_hash(task.paths))
-            return {
-                "scan": scan,
-                "kind": "",
-                "reason": "crash",
-                "message": "makes its decoder crash: the file is damaged",
-            }
+            return rejection_row(scan, "", Rejected("crash", "makes its decoder crash: the file is damaged"))
 
 
 def _pool(count: int) -> ProcessPoolExecutor:
