@@ -6,6 +6,7 @@ stands in `sonolearn.recipes`.
 """
 
 from sonolearn.config.classify import ClassifyConfig, DemoConfig, Mode
+from sonolearn.config.cleaning import CleaningConfig
 from sonolearn.config.data import Columns, PhantomConfig, PrepareConfig
 from sonolearn.config.encoder import EncoderConfig, Precision
 from sonolearn.config.methods import (
@@ -25,6 +26,7 @@ __all__ = [
     "BYOLConfig",
     "BarlowTwinsConfig",
     "ClassifyConfig",
+    "CleaningConfig",
     "Columns",
     "DemoConfig",
     "EncoderConfig",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sonolearn.checks import at_least_one, not_negative, require, require_each, require_pattern, share
+from sonolearn.config.cleaning import CleaningConfig
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,10 @@ class PrepareConfig:
     """Side of the stored square frames in px; the aspect is kept, the rest padded with 0."""
     frame_skip: int = 5
     """Take every n-th frame of a scan; stills are taken whole."""
-    crop: bool = True
-    """Crop to the ultrasound sector."""
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
+    """What is taken away, and which frames are left out."""
+    dry_run: int = 0
+    """Clean only this many scans, spread over all, into OUT/dry-run, to look at its report first; 0 does all."""
     patient_pattern: str | None = None
     """Regular expression that finds the patient in a file's path: its first group, else the whole match.
     Without it the patient is the DICOM PatientID, and files that have none count as a patient each."""
@@ -91,7 +94,7 @@ class PrepareConfig:
     def __post_init__(self) -> None:
         require(16 <= self.size <= 4096, f"--size {self.size}: give a side from 16 to 4096 px")
         require(self.frame_skip >= 1, f"--frame_skip {self.frame_skip}: give 1 (every frame) or more")
-        require_each(self, not_negative, "give 0 or more", "workers")
+        require_each(self, not_negative, "give 0 or more", "workers", "dry_run")
         require_pattern(self.patient_pattern)
         require(
             len(self.split) == 3 and min(self.split) >= 0 and self.split[0] > 0 and abs(sum(self.split) - 1) < 1e-6,

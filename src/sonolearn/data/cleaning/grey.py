@@ -1,16 +1,29 @@
-"""From a frame of any size to a square grey one."""
+"""From a frame of any size to a square grey one, and what colour it had."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 
-from sonolearn.data.scans.scan import Pixels
+from sonolearn.data.scans.scan import Frame, Pixels
 
 
 def to_grey(pixels: Pixels) -> Pixels:
     """(H, W) or (H, W, 3) RGB uint8 as (H, W) luma (ITU-R BT.601), uint8. Crop before: it costs by the pixel."""
     return pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def luma_and_chroma(frame: Frame) -> tuple[Pixels, Pixels | None]:
+    """(H, W) luma and (h, w, 2) chroma of a frame, uint8 (BT.601; chroma is 128 without colour); None without any."""
+    luma, chroma = frame.pixels, frame.chroma
+    if luma.ndim == 3:
+        planes = np.asarray(cv2.cvtColor(luma, cv2.COLOR_RGB2YCrCb), np.uint8)
+        luma, chroma = planes[..., 0], planes[..., 2:0:-1]
+    if chroma is None or cv2.norm(np.ascontiguousarray(chroma[::4, ::4]) ^ np.uint8(128), cv2.NORM_INF) == 0:
+        # A quarter of the rows and columns first: most recordings have colour somewhere, or none at all.
+        if chroma is None or not (chroma != 128).any():
+            return np.ascontiguousarray(luma), None
+    return np.ascontiguousarray(luma), np.ascontiguousarray(chroma)
 
 
 def fit_scale(height: int, width: int, size: int) -> float:

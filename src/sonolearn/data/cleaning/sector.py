@@ -9,18 +9,19 @@ keeping text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonolearn.data.cleaning.shapes import Shape, fit_shape, rectangle
 from sonolearn.data.scans.scan import Pixels, Region
 
 SectorSource = Literal["dicom", "image", "whole"]
 Mask = NDArray[np.uint8]
-Box = tuple[int, int, int, int]
 
 _CONTRAST = 12  # grey levels by which echoes differ from the screen's background
 _MOVING = 6  # grey levels by which a pixel differs between frames of a cine, beyond compression noise
@@ -32,12 +33,17 @@ _LONGEST = 4  # longer side of a picture by its shorter one, at most
 _SMALLEST = 0.04  # share of the frame that a picture takes at least
 _WHOLE = 0.95  # share of the frame from which on a region is the whole screen
 _FILLED = 0.002  # share of a machine's region that must hold echoes
-_WORK = 512  # px: the longer side at which pictures are examined
+_LARGE, _PART = 0.15, 0.01  # shares of the largest area: large areas of echoes, and small parts that shadows cut off
+_UNSURE = 0.03  # cost of an outline from which on another is tried
+_UNCLEAR = 0.1  # cost from which on the whole box is kept: losing echoes is worse than keeping text
+_STRAY, _STAYS = 0.03, 0.4  # shares of echoes outside and of the sector filled, by which a sector counts as the same
+_SOLID = 25  # moving parts thinner than the side by this are no echoes
+_WORK = 384  # px: the longer side at which pictures are examined
 
 
 @dataclass(frozen=True)
 class Sector:
-    """A box on the screen in px: columns x0 up to x1, rows y0 up to y1, ends excluded."""
+    """Where the ultrasound picture is: a mask, and the box around it (columns x0 up to x1, rows y0 up to y1, px)."""
 
     x0: int
     y0: int
@@ -46,32 +52,60 @@ class Sector:
     source: SectorSource
     mm_per_px: float | None = None
     """Side of a source pixel by the machine's region."""
+    shape: Shape | None = None
+    """The outline on the screen; None where the whole box is picture."""
+    panels: Mask | None = field(default=None, repr=False, compare=False)
+    """(h, w) 0 or 1, scaled down: all large areas that look like echoes, also those beside the sector."""
+
+    @cached_property
+    def mask(self) -> Mask:
+        """(y1 - y0, x1 - x0) 0 or 255: the inside."""
+        if self.shape is None:
+            return np.full((self.y1 - self.y0, self.x1 - self.x0), 255, np.uint8)
+        return self.shape.draw(self.y1, self.x1)[self.y0 :, self.x0 :] * np.uint8(255)
 
     def crop(self, pixels: Pixels) -> Pixels:
-        """The part of (H, W[, 3]) inside the box; a view."""
+        """The part of (H, W[, c]) inside the box; a view."""
         return pixels[self.y0 : self.y1, self.x0 : self.x1]
 
 
-def find_sector(sample: Pixels, regions: Sequence[Region] = ()) -> Sector:
-    """The box of the ultrasound picture.
+def find_sector(sample: Pixels, regions: Sequence[Region] = ()) -> Sector | None:
+    """The ultrasound picture; None where there is none.
 
     Args:
-        sample: (n, H, W) uint8 grey frames of one scan, n >= 1.
+        sample: (n, H, W) uint8 grey frames of one scan that look alike, n >= 1.
         regions: the regions of the DICOM header, if any.
     """
     height, width = sample.shape[1:]
     background = _background(sample)
-    chosen = _region(regions, sample.max(axis=0), background)
-    box = _largest_area(sample, background)
-    if chosen is not None:
-        region, x0, y0, x1, y1 = chosen
-        # A region of the whole screen says nothing about where the picture is, only how large a pixel is.
-        if box is None or (x1 - x0) * (y1 - y0) < _WHOLE * height * width:
-            return Sector(x0, y0, x1, y1, "dicom", region.mm_per_px)
-        return Sector(*box, "image", region.mm_per_px)
-    if box is None:
-        return Sector(0, 0, width, height, "whole")
-    return Sector(*box, "image")
+    brightest = sample.max(axis=0)
+    region = _region(regions, brightest, background)
+    x0, y0, x1, y1 = region[1:] if region else (0, 0, width, height)
+    scale = min(1.0, _WORK / max(height, width))
+    echoes = find_echoes(sample[:, y0:y1, x0:x1], background, scale)
+    if echoes is None:
+        return None
+    shape = _fitted(echoes).scaled(1 / scale).moved(x0, y0)
+    rows, columns = np.nonzero(shape.draw(height, width))
+    whole = (x1 - x0) * (y1 - y0) >= _WHOLE * height * width
+    return Sector(
+        int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1,
+        "dicom" if region and not whole else "image", region[0].mm_per_px if region else None, shape, echoes.panels,
+    )  # fmt: skip
+
+
+def still_there(sector: Sector, sample: Pixels) -> bool:
+    """Whether the echoes of other frames (n, H, W) of the same scan fill the same sector."""
+    if sector.shape is None:
+        return False
+    height, width = sample.shape[1:]
+    scale = min(1.0, _WORK / max(height, width))
+    echoes = find_echoes(sample, _background(sample), scale)
+    if echoes is None:
+        return False
+    inside = sector.shape.scaled(scale).draw(*echoes.large.shape)
+    found = np.count_nonzero(echoes.large)
+    return bool(np.count_nonzero(echoes.large & (1 - inside)) < _STRAY * found and found > _STAYS * inside.sum())
 
 
 def _background(sample: Pixels) -> int:
@@ -99,40 +133,78 @@ def _region(regions: Sequence[Region], brightest: Pixels, background: int) -> tu
     return best[1:] if best else None
 
 
-def _largest_area(sample: Pixels, background: int) -> Box | None:
-    """The box of the largest connected area of speckle; None if none is large enough to be a picture."""
+def _fitted(echoes: Echoes) -> Shape:
+    """The outline; with the small parts, too, where all together make a shape."""
+    shape = fit_shape(echoes.every)
+    unsure = _UNCLEAR if echoes.moving else _UNSURE  # what moves is no logo
+    if shape.misfit > unsure and np.any(echoes.large != echoes.every):
+        alone = fit_shape(echoes.large)
+        shape = alone if alone.misfit < shape.misfit else shape
+    if shape.misfit > _UNCLEAR:
+        x, y, wide, tall = cv2.boundingRect(echoes.large)
+        return replace(rectangle(x, y, x + wide, y + tall), cost=shape.cost, misfit=shape.misfit)
+    return shape
+
+
+class Echoes(NamedTuple):
+    """Where echoes are: (h, w) masks, 0 or 1."""
+
+    large: Mask
+    """The large areas; in a cine those that move."""
+    every: Mask
+    """These with small parts, which shadows and fluid cut off."""
+    panels: Mask
+    """All large areas, moving or not."""
+    moving: bool
+    """Whether the frames are a cine of which enough moves."""
+
+
+def find_echoes(sample: Pixels, background: int, scale: float) -> Echoes | None:
+    """Where echoes are, in a picture `scale` times as large; None where nothing looks like a picture.
+
+    Args:
+        sample: (n, H, W) uint8 grey frames.
+        background: grey of the empty screen.
+    """
     height, width = sample.shape[1:]
-    scale = min(1.0, _WORK / max(height, width))
     shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-    speckle, echoes = _dense(_small(sample.max(axis=0), shape), background)
+    # Speckle in one frame; over many the brightest grey of each pixel is as even as a bar.
+    speckle, rough, flat = _dense(_small(sample[len(sample) // 2], shape), background)
     side = min(shape)
     # Drops what is thinner than 5 % of the picture: lines of text, rulers, bars, traces.
-    thick = cv2.morphologyEx(echoes, cv2.MORPH_OPEN, _disc(side // 20))
+    thick = cv2.morphologyEx(rough, cv2.MORPH_OPEN, _disc(side // 20))
     count, labels = cv2.connectedComponents(thick, connectivity=8)
     if count < 2:
         return None
-    areas = np.bincount(labels.ravel(), weights=speckle.ravel(), minlength=count)[1:]
-    if len(sample) > 1:
+    areas = rough_areas = np.bincount(labels.ravel(), weights=speckle.ravel(), minlength=count)[1:]
+    lit = _lit(sample, background, shape)
+    moving = (_small(_moving(sample) * 255, shape) > 96).astype(np.uint8)
+    moved = np.bincount(labels.ravel(), weights=(moving & speckle).ravel(), minlength=count)[1:]
+    is_cine = moved.max() > 0.02 * moving.size
+    if is_cine:
         # In a cine the picture is what moves: a still logo or panel counts for nothing.
-        moving = _small(_moving(sample) * 255, shape) > 96
-        moved = np.bincount(labels.ravel(), weights=(moving & (speckle > 0)).ravel(), minlength=count)[1:]
-        if moved.max() > 0.02 * moving.size:
-            areas = moved
-    # Shadows may cut a picture into parts: all large ones belong to it.
-    kept = np.isin(labels, 1 + np.flatnonzero(areas >= 0.15 * areas.max())).astype(np.uint8)
-    # Opening rounded the corners off: what is joined to the area within a few px belongs to it.
-    kept = np.asarray(cv2.dilate(kept, _disc(side // 20)), np.uint8) & echoes
-    ys, xs = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
-    x0, x1 = int(xs[0] / scale), min(width, int(np.ceil((xs[-1] + 1) / scale)))
-    y0, y1 = int(ys[0] / scale), min(height, int(np.ceil((ys[-1] + 1) / scale)))
-    too_flat = max(x1 - x0, y1 - y0) > _LONGEST * min(x1 - x0, y1 - y0)
-    if kept.sum() < _SMALLEST * kept.size or min(x1 - x0, y1 - y0) < 16 or too_flat:
+        areas = moved
+    # Opening rounded the corners off: what is lit and joined within a few px belongs to an area.
+    large, parts, panels = (
+        np.isin(labels, 1 + np.flatnonzero(sizes >= share * sizes.max())).astype(np.uint8)
+        for sizes, share in ((areas, _LARGE), (areas, _PART), (rough_areas, _LARGE))
+    )
+    if is_cine:
+        # Traces and clocks move, too, but are thin.
+        solid = cv2.morphologyEx(_mostly(moving, _window(shape)), cv2.MORPH_OPEN, _disc(side // _SOLID))
+        parts = large | np.asarray(solid, np.uint8)
+        flat &= 1 - moving
+    lit &= 1 - flat
+    large, every, panels = (np.asarray(cv2.dilate(m, _disc(side // 20)), np.uint8) & lit for m in (large, parts, panels))
+    ys, xs = np.flatnonzero(large.any(axis=1)), np.flatnonzero(large.any(axis=0))
+    if large.sum() < _SMALLEST * large.size:
         return None
-    return x0, y0, x1, y1
+    tall, wide = ys[-1] - ys[0] + 1, xs[-1] - xs[0] + 1
+    return None if max(tall, wide) > _LONGEST * min(tall, wide) else Echoes(large, every, panels, bool(is_cine))
 
 
-def _dense(grey: Pixels, background: int) -> tuple[Mask, Mask]:
-    """Two (H, W) masks of 0 and 1: where speckle is, and where at least faint echoes may be.
+def _dense(grey: Pixels, background: int) -> tuple[Mask, Mask, Mask]:
+    """Three (H, W) masks of 0 and 1: where speckle is, where at least faint echoes may be, and flat pixels of bars.
 
     In speckle most pixels differ from their neighbours; text is mostly gaps. Faint echoes differ a little from the
     screen; what differs much and is flat is a bar of the screen.
@@ -143,14 +215,32 @@ def _dense(grey: Pixels, background: int) -> tuple[Mask, Mask]:
     roughness = np.minimum(*steps)
     away = np.abs(values - background)
     speckle = (roughness > _ROUGH) & (away > _CONTRAST)
-    faint = (away > _FAINT) & ((roughness > _FLAT) | (away <= _CONTRAST))
-    window = max(3, min(grey.shape) // 40) | 1
-    shares = (
-        cv2.boxFilter(m.astype(np.float32), -1, (window, window), borderType=cv2.BORDER_REPLICATE)
-        for m in (speckle, faint)
-    )
-    speckle_mask, faint_mask = ((share > 0.5).astype(np.uint8) for share in shares)
-    return speckle_mask, speckle_mask | faint_mask
+    bar = (away > _CONTRAST) & (roughness <= _FLAT)
+    faint = (away > _FAINT) & ~bar
+    window = _window(grey.shape)
+    speckle_mask, faint_mask = _mostly(speckle, window), _mostly(faint, window)
+    return speckle_mask, speckle_mask | faint_mask, bar.astype(np.uint8)
+
+
+def _lit(sample: Pixels, background: int, shape: tuple[int, int]) -> Mask:
+    """Pixels that differ from the screen at any time, without single ones and thin strokes; scaled to (width, height)."""
+    away = cv2.absdiff(sample.max(axis=0), np.full_like(sample[0], background))
+    # The rim of a picture is a mixture of echoes and screen: without this step outlines come out 1 px too wide.
+    away = np.asarray(cv2.erode(away, np.ones((3, 3), np.uint8)), np.uint8)
+    lit = (_small(away, shape) > _FAINT).astype(np.uint8)
+    letter = max(3, min(shape) // 60 | 1)  # px: strokes of letters are thinner
+    return np.asarray(cv2.morphologyEx(lit, cv2.MORPH_OPEN, np.ones((letter, letter), np.uint8)), np.uint8)
+
+
+def _window(shape: tuple[int, ...]) -> int:
+    """Side in px of the neighbourhood that tells an area from strokes."""
+    return max(3, min(shape) // 40) | 1
+
+
+def _mostly(mask: NDArray[Any], window: int) -> Mask:
+    """1 where more than half of the neighbourhood is set."""
+    share = cv2.boxFilter(mask.astype(np.float32), -1, (window, window), borderType=cv2.BORDER_REPLICATE)
+    return (share > 0.5).astype(np.uint8)
 
 
 def _small(image: Pixels, shape: tuple[int, int]) -> Pixels:

@@ -97,7 +97,7 @@ def _decoder(syntax: UID) -> Any:
 def _frames(path: Path, header: Dataset, takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
     """Frames that are compressed one by one, or not at all; never more than one in memory."""
     syntax = transfer_syntax(header)
-    decoder, table = _decoder(syntax), lookup(header, colour)
+    decoder, table = _decoder(syntax), lookup(header)
     with path.open("rb") as file:
         _, vr = to_pixels(file)
         options = {**as_pixel_options(header), "transfer_syntax_uid": syntax, "number_of_frames": 1, "pixel_vr": vr}
@@ -110,19 +110,21 @@ def _frames(path: Path, header: Dataset, takes: Callable[[int], bool], colour: b
                     pixels, found = decoder.as_array(data, raw=True, **options)
             except Exception as error:  # each decoding plugin has errors of its own
                 raise Rejected("damaged", f"frame {index} cannot be decoded: it is damaged or cut off") from error
-            yield Frame(index, np.nan, _shown(pixels, str(found["photometric_interpretation"]), table, colour))
+            yield Frame(index, np.nan, *_shown(pixels, str(found["photometric_interpretation"]), table, colour))
 
 
-def _shown(pixels: NDArray[Any], photometric: str, table: Lookup | None, colour: bool) -> Pixels:
-    """Stored values as uint8: (H, W) grey, or (H, W, 3) RGB."""
+def _shown(
+    pixels: NDArray[Any], photometric: str, table: Lookup | None, colour: bool
+) -> tuple[Pixels, Pixels | None]:
+    """Stored values as uint8: (H, W) grey or luma, or (H, W, 3) RGB; and the chroma of luma."""
     if table is not None:
-        return table(pixels)
+        return table(pixels), None
     if photometric in _LUMA:
         # The luma of YBR is the grey picture: no need to go through RGB.
-        return convert_color_space(pixels, photometric, "RGB") if colour else pixels[..., 0]
+        return (convert_color_space(pixels, photometric, "RGB"), None) if colour else (pixels[..., 0], pixels[..., 1:])
     if pixels.dtype != np.uint8:
         raise Rejected("unsupported", "colour of more than 8 bits is not supported")
-    return pixels
+    return pixels, None
 
 
 def _native(file: Any, header: Dataset, takes: Callable[[int], bool]) -> Iterator[tuple[int, bytes]]:

@@ -33,12 +33,11 @@ class Lookup:
         return np.take(self.values, index, axis=0, mode="clip")
 
 
-def lookup(header: Dataset, colour: bool) -> Lookup | None:
+def lookup(header: Dataset) -> Lookup | None:
     """The table of a DICOM file, or None where stored values are shown as they are.
 
     Args:
         header: with the image pixel, palette, modality and VOI elements.
-        colour: RGB for palettes instead of their grey.
 
     Raises:
         Rejected: more than 16 bits a value, or a palette that cannot be read.
@@ -52,7 +51,7 @@ def lookup(header: Dataset, colour: bool) -> Lookup | None:
     lowest = -(1 << (bits - 1)) if header.get("PixelRepresentation") == 1 else 0
     stored = np.arange(lowest, lowest + (1 << bits)).astype(np.int32 if lowest else np.uint16)
     try:
-        values = _palette(stored, header, colour) if photometric == "PALETTE COLOR" else _grey(stored, header)
+        values = _palette(stored, header) if photometric == "PALETTE COLOR" else _grey(stored, header)
     except (AttributeError, ValueError, KeyError, IndexError, NotImplementedError) as error:
         raise Rejected("unsupported", "its palette or grey-level table cannot be read") from error
     if photometric == "MONOCHROME1":
@@ -61,12 +60,12 @@ def lookup(header: Dataset, colour: bool) -> Lookup | None:
     return None if plain else Lookup(values, lowest)
 
 
-def _palette(stored: NDArray[Any], header: Dataset, colour: bool) -> Pixels:
-    """RGB or grey of each value (PS3.3 C.7.9)."""
+def _palette(stored: NDArray[Any], header: Dataset) -> Pixels:
+    """RGB of each value, or grey where all of them are (PS3.3 C.7.9)."""
     colours = apply_color_lut(stored, header)
     # Tables of 16 bits hold 8-bit colours in their upper byte; some vendors put them into the lower one.
     rgb = (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)
-    return rgb if colour else np.asarray(cv2.cvtColor(rgb[None], cv2.COLOR_RGB2GRAY)[0], np.uint8)
+    return rgb[:, 0] if (rgb == rgb[:, :1]).all() else rgb
 
 
 def _grey(stored: NDArray[Any], header: Dataset) -> Pixels:

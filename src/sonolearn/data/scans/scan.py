@@ -37,6 +37,9 @@ class Frame:
     """Seconds since the first frame; NaN for a still."""
     pixels: Pixels
     """(H, W) grey or (H, W, 3) RGB, uint8, 0 to 255."""
+    chroma: Pixels | None = None
+    """(h, w, 2) uint8, Cb and Cr of a colour frame whose `pixels` are its luma, 128 where it is grey; at half the size
+    in most videos. None where `pixels` are RGB, or where there is no colour."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Region:
     """Side of a pixel; None where it is unknown or pixels are not square."""
 
 
-# Gives the frames whose index the function takes; in colour where asked, else in what is cheapest to read.
+# Gives the frames whose index the function takes; in RGB where asked, else in what is cheapest to read.
 Read = Callable[[Callable[[int], bool], bool], Iterator[Frame]]
 
 
@@ -87,7 +90,8 @@ class Scan:
         Args:
             step: take every n-th frame.
             only: take these frames instead.
-            colour: give (H, W, 3) RGB where the file has colour; otherwise whichever of grey and RGB is cheaper.
+            colour: give (H, W, 3) RGB where the file has colour; otherwise what is cheapest to read: luma and chroma,
+                or RGB.
 
         Raises:
             Rejected: the file is damaged, or ends before its last frame; known only once its end was reached.

@@ -29,7 +29,7 @@ def open_still(path: Path) -> Scan:
     def read(takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
         with _opened(path) as image:
             for index in filter(takes, range(pages)):
-                yield Frame(index, np.nan, _decoded(image, colour, index, (width, height)))
+                yield Frame(index, np.nan, *_decoded(image, colour, index, (width, height)))
 
     return Scan("still" if pages == 1 else "sequence", height, width, read, count=pages)
 
@@ -46,7 +46,7 @@ def open_sequence(paths: list[Path]) -> Scan:
     def read(takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
         for index in filter(takes, range(len(paths))):
             with _opened(paths[index]) as image:
-                yield Frame(index, np.nan, _decoded(image, colour, 0, (width, height)))
+                yield Frame(index, np.nan, *_decoded(image, colour, 0, (width, height)))
 
     return Scan("sequence", height, width, read, count=len(paths))
 
@@ -60,8 +60,8 @@ def _opened(path: Path) -> Image.Image:
         raise Rejected("too_large", "has too many pixels to be an ultrasound image") from error
 
 
-def _decoded(image: Image.Image, colour: bool, page: int, size: tuple[int, int]) -> Pixels:
-    """(H, W) or (H, W, 3) uint8 of one page."""
+def _decoded(image: Image.Image, colour: bool, page: int, size: tuple[int, int]) -> tuple[Pixels, Pixels | None]:
+    """(H, W) grey or luma, or (H, W, 3) RGB, of one page; and the chroma of luma."""
     try:
         if page:
             image.seek(page)
@@ -69,9 +69,10 @@ def _decoded(image: Image.Image, colour: bool, page: int, size: tuple[int, int])
             raise Rejected(
                 "size_changes", "the images of the sequence differ in size: if they are stills, number them less alike"
             )
-        if not colour:
-            image.draft("L", image.size)  # a JPEG then gives its luma as it lies
-        return to_uint8(image)
+        if not colour and image.mode == "RGB" and image.draft("YCbCr", image.size):
+            planes = np.asarray(image)  # a JPEG's luma and chroma as they lie
+            return planes[..., 0], planes[..., 1:]
+        return to_uint8(image), None
     except Rejected:
         raise
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, ...

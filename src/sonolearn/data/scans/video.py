@@ -63,9 +63,8 @@ def read_video(source: str | BinaryIO, takes: Callable[[int], bool], colour: boo
                         raise Rejected("size_changes", f"the picture changes its size at frame {index}")
                     if takes(index):
                         time = frame.time - start if frame.time is not None and start is not None else None
-                        yield Frame(
-                            index, time if time is not None else index / fps if fps else np.nan, _pixels(frame, colour)
-                        )
+                        seconds = time if time is not None else index / fps if fps else np.nan
+                        yield Frame(index, seconds, *_pixels(frame, colour))
                     index += 1
         except FFmpegError as error:
             raise Rejected("damaged", f"decoding stops at frame {index}: the file is damaged or cut off") from error
@@ -76,20 +75,26 @@ def read_video(source: str | BinaryIO, takes: Callable[[int], bool], colour: boo
             raise Rejected("no_frames", "holds no frame")
 
 
-def _pixels(frame: av.VideoFrame, colour: bool) -> Pixels:
-    """(H, W) luma in full range, or (H, W, 3) RGB."""
+def _pixels(frame: av.VideoFrame, colour: bool) -> tuple[Pixels, Pixels | None]:
+    """(H, W) luma in full range and its chroma, or (H, W, 3) RGB."""
     name = frame.format.name
     if colour and name != "gray":
-        return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+        return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), None
     if not _LUMA_FIRST.fullmatch(name):
         # RGB (GIF, uncompressed AVI) is turned to grey after the crop; deeper or packed YUV by FFmpeg.
         in_colour = frame.format.is_rgb or name.startswith("pal")
-        return np.asarray(frame.to_ndarray(format="rgb24" if in_colour else "gray"), np.uint8)
-    plane: Any = frame.planes[0]
-    luma: Pixels = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
-    if name == "gray" or "j" in name or frame.color_range == _FULL_RANGE:
-        return luma
-    return np.asarray(cv2.LUT(luma, _TO_FULL_RANGE), np.uint8)
+        return np.asarray(frame.to_ndarray(format="rgb24" if in_colour else "gray"), np.uint8), None
+    luma = _plane(frame, 0)
+    chroma = cv2.merge([_plane(frame, 1), _plane(frame, 2)]) if "yuv" in name else None
+    if name != "gray" and "j" not in name and frame.color_range != _FULL_RANGE:
+        luma = np.asarray(cv2.LUT(luma, _TO_FULL_RANGE), np.uint8)
+    return luma, None if chroma is None else np.asarray(chroma, np.uint8)
+
+
+def _plane(frame: av.VideoFrame, number: int) -> Pixels:
+    """One plane (h, w) of a planar frame; a view."""
+    plane: Any = frame.planes[number]
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
 
 
 def _packets(container: Any, stream: Any) -> int | None:

@@ -1,0 +1,143 @@
+"""What a person or the machine drew on the picture: callipers, dots, letters, arrows, lines, traces.
+
+Three signs, each sure enough by itself: colour where the tissue has none; pixels that stand still, brighter than
+what is around them, while the tissue moves; and, where nothing moves, thin strokes of one even grey with sharp rims.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sonolearn.data.scans.scan import Pixels
+
+Mask = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+
+_STROKE = 1 / 45  # of the shorter side: no stroke is thicker
+_STANDS_OUT = 18  # grey levels by which a mark is brighter than what is around it at all times
+_RIM = 8  # the same of its rim, which is blended with the tissue
+_STILL = 12  # grey levels by which a mark's pixel changes at most: compression
+WINDOW = 12  # frames that are enough to tell what stands still from what moves
+_LIT = 30  # grey from which on a pixel is an echo at some time
+_EVEN = 6  # grey levels by which a box behind text differs from its median
+_WORD = 6  # px: letters of a word are not further apart, and hardly smaller
+_GROUND = 0.1  # share of the words' rectangle that a box behind them shows at least
+_BOX, _LARGEST_BOX = 0.8, 0.15  # share of its rectangle that a box fills, and of the picture that it covers at most
+FEWEST = 6  # frames below which standing still means nothing
+_MOVES = 10  # median change of grey over those frames, from which on tissue moves
+_INK_STANDS_OUT = 55  # grey levels by which a stroke of a still stands out
+_OUTLINE = 7  # px: outlines of letters are thinner
+_INK_SPREAD = 14  # grey levels between the 10th and 90th percentile of a stroke's pixels
+_LONGEST = 0.3  # longer side of a connected stroke as a share of the picture's shorter one
+
+
+def still_marks(frames: Pixels, mask: Mask) -> Mask:
+    """(H, W) 0 or 1: what stands still in all of the frames while what is around it moves.
+
+    Args:
+        frames: (n, H, W) uint8, n >= 2.
+        mask: (H, W), non-zero inside the sector.
+    """
+    lowest, highest = frames.min(axis=0), frames.max(axis=0)
+    change = cv2.subtract(highest, lowest)
+    lit = (mask > 0) & (highest > _LIT)
+    if not lit.any() or np.median(change[lit]) < _MOVES:
+        return np.zeros(mask.shape, np.uint8)
+    out = stands_out(lowest)
+    inner = cv2.erode(mask, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=255)
+    core = ((out > _STANDS_OUT) & (change < np.maximum(_STILL, out // 4)) & (inner > 0)).astype(np.uint8)
+    steady = (change < _STILL).astype(np.uint8)
+    # Letters often have a dark outline, which stands as still as they do.
+    marks = grown(core, ((out > _RIM) | (steady > 0)).astype(np.uint8), mask)
+    return marks | _boxes(marks, lowest, steady, mask)
+
+
+def _boxes(marks: Mask, lowest: Pixels, steady: Mask, mask: Mask) -> Mask:
+    """(H, W) 0 or 1: rectangles of one still grey behind marks, as results are shown on."""
+    boxes = np.zeros(mask.shape, np.uint8)
+    joined = cv2.dilate(marks, np.ones((5, 2 * _WORD + 1), np.uint8))
+    contours, _ = cv2.findContours(joined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    for x, y, wide, tall in map(cv2.boundingRect, contours):
+        if wide < 3 * _WORD or tall < _WORD or wide * tall > _LARGEST_BOX * mask.size or boxes[y : y + tall, x : x + wide].all():
+            continue
+        # The box is larger than what is written on it; all of it is looked for next to the words.
+        top, left = max(0, y - 2 * tall), max(0, x - wide // 2)
+        around = (slice(top, y + 3 * tall), slice(left, x + wide + wide // 2))
+        ground = (steady[around] > 0) & (marks[around] == 0)
+        near = np.zeros(ground.shape, bool)
+        near[y - top : y - top + tall, x - left : x - left + wide] = True
+        levels = lowest[around][ground & near & (lowest[around] > 0)]
+        if levels.size < _GROUND * wide * tall:
+            continue
+        level = int(np.bincount(levels).argmax())
+        same = (ground & (np.abs(lowest[around].astype(np.int16) - level) <= _EVEN)) | (marks[around] > 0)
+        _, labels, found, _ = cv2.connectedComponentsWithStats(same.astype(np.uint8), connectivity=4)
+        number = int(np.bincount(labels[near & ground], minlength=2)[1:].argmax()) + 1
+        u, v, wider, taller, area = found[number].tolist()
+        if area > _BOX * wider * taller:
+            boxes[top + v : top + v + taller, left + u : left + u + wider] = 1
+    return boxes & (mask > 0).astype(np.uint8)
+
+
+def stroke_marks(frame: Pixels, mask: Mask) -> Mask:
+    """(H, W) 0 or 1: thin strokes of one even grey with sharp rims, for pictures in which nothing moves.
+
+    Args:
+        frame: (H, W) uint8.
+        mask: (H, W), non-zero inside the sector.
+    """
+    out = stands_out(frame)
+    core = ((out > _INK_STANDS_OUT) & (mask > 0)).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
+    kept = np.zeros(count, bool)
+    for number in range(1, count):
+        x, y, wide, tall, area = stats[number]
+        if area < 4 or max(wide, tall) > _LONGEST * min(mask.shape):
+            continue
+        values = frame[y : y + tall, x : x + wide][labels[y : y + tall, x : x + wide] == number]
+        low, high = np.percentile(values, (30, 95))
+        kept[number] = low > 150 and high - low <= _INK_SPREAD
+    # Letters often have a dark outline.
+    dark = cv2.morphologyEx(frame, cv2.MORPH_BLACKHAT, np.ones((_OUTLINE, _OUTLINE), np.uint8)) > _INK_STANDS_OUT
+    return grown(kept[labels].astype(np.uint8), ((out > _RIM) | dark).astype(np.uint8), mask)
+
+
+def coloured_marks(strokes: Mask, mask: Mask) -> Mask:
+    """(H, W) 0 or 1: coloured pixels of a frame that is no Doppler, (h, w) 0 or 1, inside the sector."""
+    if strokes.shape != mask.shape:
+        # Chroma of half the size: a stroke may cover less than the pixels that it colours, or a little more.
+        strokes = cv2.resize(strokes, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        strokes = cv2.dilate(strokes, np.ones((3, 3), np.uint8))
+    return np.asarray(strokes & (mask > 0).astype(np.uint8), np.uint8)
+
+
+def stands_out(frame: Pixels) -> Pixels:
+    """(H, W) uint8: by how much a pixel is brighter than the brightest ground around it (white top-hat)."""
+    size = max(5, round(_STROKE * min(frame.shape)) | 1)
+    return np.asarray(cv2.morphologyEx(frame, cv2.MORPH_TOPHAT, np.ones((size, size), np.uint8)), np.uint8)
+
+
+def grown(core: Mask, rim: Mask, mask: Mask) -> Mask:
+    """Marks with the pixels next to them that may be their rim, inside the sector."""
+    wider = cv2.dilate(core, np.ones((3, 3), np.uint8))
+    return np.asarray(wider & rim & (mask > 0).astype(np.uint8), np.uint8)
+
+
+def text_rows(marks: Mask) -> list[list[Box]]:
+    """Words in a mask of marks (H, W): rows of at least three pieces of about one height, as x, y, wide, tall."""
+    contours, _ = cv2.findContours(marks, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    letters = [(x, y, wide, tall) for x, y, wide, tall in map(cv2.boundingRect, contours) if tall >= 5 and wide <= 2.5 * tall]
+    rows: list[list[Box]] = []
+    for letter in sorted(letters):
+        x, y, _, tall = letter
+        for row in rows:
+            last = row[-1]
+            near = 0 <= x - (last[0] + last[2]) + 2 <= 1.5 * max(tall, last[3])
+            if near and abs((y + tall / 2) - (last[1] + last[3] / 2)) < 0.4 * tall and 0.6 < tall / last[3] < 1.7:
+                row.append(letter)
+                break
+        else:
+            rows.append([letter])
+    return [row for row in rows if len(row) >= 3]

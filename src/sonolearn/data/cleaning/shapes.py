@@ -1,0 +1,201 @@
+"""The outline of an ultrasound picture, fitted to where echoes were seen: a fan, or a polygon of few corners.
+
+A fan is the part between two beams and two arcs around the point where all beams meet (convex and phased probes; with
+a flat window on top also the trapezoid of a linear probe). Deep corners and shaded sides are often black, so counting
+lit pixels loses them; the geometry does not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+ShapeName = Literal["fan", "quadrilateral", "hull"]
+Mask = NDArray[np.uint8]
+Points = NDArray[np.float64]
+Window = tuple[float, float, float, float]
+
+_MISSED = 3.0  # cost of an echo that is left out
+_DARK = 0.35  # cost of a black pixel among echoes that is taken in
+_BEYOND = 1.0  # cost of a pixel beyond all echoes that is taken in
+_SLACK = {"fan": 0.0, "quadrilateral": 0.004, "hull": 0.03}  # what a freer shape must gain, in shares of the area
+_FLAT_SIDE = 0.3  # share of a side of the bounding box that echoes reach where a window cuts the picture off
+_FREE = (-math.inf, -math.inf, math.inf, math.inf)
+_STARTS = 2  # wedges that are refined
+_FINER = 5
+_ARC = np.linspace(-1, 1, 33)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """An outline, cut off at a window, and how well it agrees with the echoes."""
+
+    name: ShapeName
+    outline: Points
+    """(k, 2) columns and rows in px; the middle of the left upper pixel is (0, 0)."""
+    window: Window
+    """Left, top, right and bottom border in px, the ends included: where the display cuts the picture off."""
+    cost: float = 0.0
+    """Weighed disagreement with the echoes as a share of the area of their hull; 0 is perfect."""
+    misfit: float = 0.0
+    """The same without black pixels among echoes, which are fluid and shadows as often as not."""
+
+    def draw(self, height: int, width: int) -> Mask:
+        """(height, width) 0 or 1: the pixels whose middle is inside."""
+        # fillPoly also takes the pixels that the border runs through; drawn finer, that is less than half a pixel.
+        finer = self.scaled(_FINER)
+        canvas = np.zeros((height * _FINER, width * _FINER), np.uint8)
+        return _filled(finer.outline, finer.window, canvas)[_FINER // 2 :: _FINER, _FINER // 2 :: _FINER].copy()
+
+    def area(self) -> float:
+        """Area inside the outline in px, whatever the window."""
+        return float(cv2.contourArea(self.outline.astype(np.float32)))
+
+    def scaled(self, factor: float) -> Shape:
+        """The same shape in a picture `factor` times as large."""
+        left, top, right, bottom = self.window
+        window = (left * factor, top * factor, (right + 1) * factor - 1, (bottom + 1) * factor - 1)
+        return replace(self, outline=(self.outline + 0.5) * factor - 0.5, window=window)
+
+    def moved(self, x: float, y: float) -> Shape:
+        """The same shape, x px further to the right and y px further down."""
+        left, top, right, bottom = self.window
+        return replace(self, outline=self.outline + (x, y), window=(left + x, top + y, right + x, bottom + y))
+
+
+def rectangle(left: float, top: float, right: float, bottom: float) -> Shape:
+    """Columns left up to right and rows top up to bottom, ends excluded."""
+    corners = np.array([(left, top), (right - 1, top), (right - 1, bottom - 1), (left, bottom - 1)], np.float64)
+    return Shape("quadrilateral", corners, (left, top, right - 1, bottom - 1))
+
+
+def fit_shape(echoes: Mask) -> Shape:
+    """The shape that agrees best with a mask of echoes.
+
+    Args:
+        echoes: (H, W) 0 or 1, with at least one pixel set.
+    """
+    points = np.asarray(cv2.findNonZero(echoes))
+    hull = np.asarray(cv2.convexHull(points))[:, 0].astype(np.float64)
+    x, y, wide, tall = cv2.boundingRect(points)
+    box = (x, y, x + wide - 1, y + tall - 1)
+    cost = _Cost(echoes, hull)
+    candidates = [Shape("hull", hull, box, cost(hull, box))]
+    for corners in _quadrilaterals(hull, box):
+        candidates.append(Shape("quadrilateral", corners, box, cost(corners, box)))
+    fan = _best_fan(echoes, hull, cost, _window(echoes, box))
+    best = min([*candidates, *([fan] if fan else [])], key=lambda shape: shape.cost + _SLACK[shape.name])
+    # A polygon around all echoes leaves nothing out: only its black pixels can speak against it.
+    return replace(best, misfit=cost.misfit(best) if best.name == "fan" else best.cost)
+
+
+def _filled(outline: Points, window: Window, canvas: NDArray[Any]) -> NDArray[Any]:
+    height, width = canvas.shape
+    left, top = (math.ceil(max(0.0, side)) for side in window[:2])
+    right, bottom = (math.floor(min(size - 1.0, side)) + 1 for side, size in zip(window[2:], (width, height), strict=True))
+    if left < right and top < bottom:
+        # In 1/16 px; fillPoly also takes the pixels that the border runs through.
+        corners = np.rint((outline - (left, top)) * 16).astype(np.int32)[:, None]
+        cv2.fillPoly(canvas[top:bottom, left:right], [corners], 1, shift=4)
+    return canvas
+
+
+class _Cost:
+    """What an outline costs: what taking a pixel in costs or earns, summed, over the area of the echoes' hull."""
+
+    def __init__(self, echoes: Mask, hull: Points) -> None:
+        inside = _filled(hull, _FREE, np.zeros(echoes.shape, np.uint8))
+        self.weights = np.where(inside > 0, np.float32(_DARK), np.float32(_BEYOND))
+        self.weights[echoes > 0] = -_MISSED
+        self.area = float(inside.sum())
+        self.all_missed = _MISSED * float(np.count_nonzero(echoes))
+
+    def __call__(self, outline: Points, window: Window) -> float:
+        taken = _filled(outline, window, np.zeros(self.weights.shape, np.float32))
+        return (self.all_missed + float(np.vdot(taken, self.weights))) / self.area
+
+    def misfit(self, shape: Shape) -> float:
+        taken = _filled(shape.outline, shape.window, np.zeros(self.weights.shape, np.uint8)) > 0
+        return shape.cost - _DARK * float(np.count_nonzero(taken & (self.weights == np.float32(_DARK)))) / self.area
+
+
+def _quadrilaterals(hull: Points, box: Window) -> Iterator[Points]:
+    left, top, right, bottom = box
+    yield np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
+    if len(hull) > 4:
+        # The four lines on which most of the hull lies: a parallelogram or a trapezoid.
+        yield np.asarray(cv2.minEnclosingConvexPolygon(hull.astype(np.float32)[:, None], 4)[1], np.float64)
+
+
+def _window(echoes: Mask, box: Window) -> Window:
+    """The sides of the bounding box where the picture is cut off: those that echoes reach along a good part."""
+    left, top, right, bottom = map(int, box)
+    part = echoes[top : bottom + 1, left : right + 1]
+    reached = (part[:, :2].any(axis=1), part[:2].any(axis=0), part[:, -2:].any(axis=1), part[-2:].any(axis=0))
+    sides = [
+        side if side_reached.mean() > _FLAT_SIDE else free
+        for side, free, side_reached in zip(box, _FREE, reached, strict=True)
+    ]
+    return sides[0], sides[1], sides[2], sides[3]
+
+
+def _best_fan(echoes: Mask, hull: Points, cost: _Cost, window: Window) -> Shape | None:
+    """The best fan inside the window: from pairs of straight hull edges as first and last beam, then refined."""
+    rows, columns = np.nonzero(echoes[::2, ::2])
+    lit = np.stack([columns, rows], 1) * 2.0
+    starts = []
+    for apex, axis, half in _wedges(hull):
+        near, far = np.percentile(np.hypot(*(lit - apex).T), (0.3, 99.7))
+        start = (*apex.tolist(), float(near), float(far), axis, half)
+        starts.append((cost(_fan(start), window), start))
+    best: Shape | None = None
+    long = math.sqrt(cost.area)
+    steps = np.array([0.05 * long, 0.05 * long, 0.03 * long, 0.02 * long, 0.03, 0.03])
+    for _, start in sorted(starts)[:_STARTS]:
+        found = minimize(
+            lambda p: cost(_fan(p), window), start, method="Nelder-Mead",
+            options={"initial_simplex": np.array([start, *(start + np.diag(steps))]), "maxfev": 350, "fatol": 1e-5},
+        )  # fmt: skip
+        if best is None or found.fun < best.cost:
+            best = Shape("fan", _fan(found.x), window, float(found.fun))
+    return best
+
+
+def _wedges(hull: Points) -> Iterator[tuple[Points, float, float]]:
+    """Apex, direction (radians from straight down, to the right) and half opening of pairs of long hull edges."""
+    length = cv2.arcLength(hull.astype(np.float32)[:, None], True)
+    corners = np.asarray(cv2.approxPolyDP(hull.astype(np.float32)[:, None], 0.008 * length, True), np.float64)[:, 0]
+    edges = [(a, b) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
+    long = [(a, b) for a, b in edges if np.hypot(*(b - a)) > 0.06 * length]
+    middle = hull.mean(axis=0)
+    for (a, b), (c, d) in itertools.combinations(long, 2):
+        u, v = b - a, d - c
+        cross = u[0] * v[1] - u[1] * v[0]
+        if abs(cross) < 0.1 * np.hypot(*u) * np.hypot(*v):
+            continue
+        apex = a + u * ((c - a)[0] * v[1] - (c - a)[1] * v[0]) / cross
+        # Both edges must lead away from the apex, not run across it.
+        ends = [sorted(((p - apex), (q - apex)), key=lambda w: float(np.hypot(*w))) for p, q in ((a, b), (c, d))]
+        if any(near @ far < 0 and np.hypot(*near) > 0.1 * np.hypot(*far) for near, far in ends):
+            continue
+        first, second = (math.atan2(*far) for _, far in ends)
+        turn = math.remainder(second - first, 2 * math.pi)
+        axis = first + turn / 2
+        if 0.1 < abs(turn) < 2.4 and (middle - apex) @ (math.sin(axis), math.cos(axis)) > 0:
+            yield apex, axis, abs(turn) / 2
+
+
+def _fan(parameters: Sequence[float]) -> Points:
+    """Outline (66, 2) of a fan: apex x and y, near and far end (px), direction and half opening (radians)."""
+    x, y, near, far, axis, half = parameters
+    angles = axis + _ARC * half
+    beams = np.stack([np.sin(angles), np.cos(angles)], 1)
+    return np.concatenate([beams * max(near, 0.0), beams[::-1] * far]) + (x, y)
