@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -23,6 +24,30 @@ def speckle(frames: int, height: int = 96, width: int = 128, seed: int = 0) -> F
     noise = random.normal(110, 40, (frames, height - 30, width - 50))
     picture[:, 20:-10, 30:-20] = np.clip(noise, 20, 255)
     return picture
+
+
+def fan(frames: int, height: int = 240, width: int = 320, seed: int = 0) -> Frames:
+    """(n, H, W) uint8: a fan of speckle as coarse as a machine's, which moves from frame to frame, on black."""
+    random = np.random.default_rng(seed)
+    tissue = cv2.GaussianBlur(random.rayleigh(1, (height + 4 * frames, width + 4 * frames)), (0, 0), 1.5)
+    tissue = np.clip(70 * tissue**2 - 20, 15, 230)
+    down, across = np.mgrid[:height, :width].astype(float)
+    depth, angle = (
+        np.hypot(down + 0.25 * height, across - width / 2),
+        np.arctan2(across - width / 2, down + 0.25 * height),
+    )
+    inside = (depth > 0.4 * height) & (depth < 1.15 * height) & (np.abs(angle) < 0.6)
+    return np.stack([np.where(inside, tissue[4 * n :, 3 * n :][:height, :width], 0) for n in range(frames)]).astype(
+        np.uint8
+    )
+
+
+def written(frames: Frames, text: str, x: int, y: int, scale: float = 0.4, grey: int = 230) -> Frames:
+    """The same frames with a line of text, its left lower corner at (x, y)."""
+    frames = frames.copy()
+    for frame in frames:
+        cv2.putText(frame, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, grey, 1, cv2.LINE_AA)
+    return frames
 
 
 def write_video(path: Path, frames: Frames, codec: str = "mpeg4", pixels: str = "yuv420p", rate: int = 25) -> Path:

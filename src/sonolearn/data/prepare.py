@@ -65,7 +65,8 @@ def prepare(paths: Sequence[Path], out: Path, labels: Path | None, config: Prepa
     if config.dry_run:
         # Of a part of a table, neither split nor classes could be right: its images are looked at like any others.
         job = Job(_dry_run_folder(Path(out)), private, pseudonyms, config)
-        items = [items[len(items) * k // config.dry_run] for k in range(config.dry_run)][: len(items)]
+        count = min(config.dry_run, len(items))
+        items = [items[len(items) * k // count] for k in range(count)]
     try:
         with naming_disk_errors(job.out):
             blocks = _store(job, items)
