@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 
 from sonolearn import cli
+from sonolearn.config.cleaning import REASONS
 from sonolearn.data.pseudonyms import SOURCE_COLUMNS
-from sonolearn.data.storing import LABEL_COLUMNS, REJECTED_COLUMNS, SCAN_COLUMNS
+from sonolearn.data.storing import DUPLICATE_COLUMNS, LABEL_COLUMNS, REJECTED_COLUMNS, SCAN_COLUMNS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -147,7 +148,9 @@ def test_the_reference_names_every_file_of_a_store(walked: list[tuple[Shown, str
         assert path.name in page, f"{path.name} is not described"
 
 
-@pytest.mark.parametrize("columns", [SCAN_COLUMNS, LABEL_COLUMNS, REJECTED_COLUMNS, SOURCE_COLUMNS], ids=len)
+@pytest.mark.parametrize(
+    "columns", [SCAN_COLUMNS, LABEL_COLUMNS, REJECTED_COLUMNS, SOURCE_COLUMNS, DUPLICATE_COLUMNS], ids=len
+)
 def test_the_reference_names_every_column_of_a_store(columns: tuple[str, ...]) -> None:
     page = (DOCS / "reference" / "store.md").read_text(encoding="utf-8")
     assert [column for column in columns if f"`{column}`" not in page] == []
@@ -156,7 +159,7 @@ def test_the_reference_names_every_column_of_a_store(columns: tuple[str, ...]) -
 def test_the_reference_names_every_reason_for_a_rejection() -> None:
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src" / "sonolearn" / "data").rglob("*.py")]
     reasons = {reason for source in sources for reason in re.findall(r'Rejected\(\s*"(\w+)"', source)}
-    reasons |= {"crash", "no_patient"}  # given without the exception
+    reasons |= {"no_patient", *REASONS}  # given without their names in the exception
     page = (DOCS / "reference" / "store.md").read_text(encoding="utf-8")
     assert reasons == set(re.findall(r"^\| `(\w+)` \|", page.split("## rejected.csv")[1], re.MULTILINE))
 
