@@ -91,10 +91,9 @@ def _clean_frames(
     scan: Scan, source: Iterator[Frame], size: int, config: CleaningConfig, cleaned: Cleaned
 ) -> Iterator[Frame]:
     thinner = Thinner(config.least_change)
-    sector, last, covered, kept = None, None, 0.0, 0
+    found, covered, kept = None, 0.0, 0
     for shots, goes_on in pieces(source):
-        found = examine(shots, scan.regions, sector if goes_on else None, last if goes_on else None, config)
-        sector, last = found.sector, found.crops[-1]
+        found = examine(shots, scan.regions, found if goes_on else None, config)
         texts = 0
         for number, shot in enumerate(shots):
             cleaned.taken += 1
@@ -110,7 +109,7 @@ def _clean_frames(
                 continue
             kept += 1
             if marks is not None:
-                covered += cv2.countNonZero(marks) / max(1, cv2.countNonZero(sector.mask))
+                covered += cv2.countNonZero(marks) / max(1, cv2.countNonZero(found.sector.mask))
                 texts = texts or len(text_rows(marks))
             cleaned.marked = covered / kept
             yield replace(shot.frame, pixels=clean_frame, chroma=None)
@@ -138,7 +137,9 @@ def _remember(
         cleaned.sector = sector
         mm_per_px = sector.mm_per_px or scan.mm_per_px
         if mm_per_px:
-            cleaned.mm_per_px = mm_per_px / fit_scale(sector.y1 - sector.y0, sector.x1 - sector.x0, size=len(clean_frame))
+            cleaned.mm_per_px = mm_per_px / fit_scale(
+                sector.y1 - sector.y0, sector.x1 - sector.x0, size=len(clean_frame)
+            )
     elif clean_frame is not None and cleaned.sector is not sector:
         cleaned.mm_per_px = None
     good = sum(example.clean is not None for example in cleaned.examples)

@@ -19,7 +19,7 @@ Mask = NDArray[np.uint8]
 _LEVELS = 16  # bins of luma in which a tint is measured
 _PIXELS = 50  # pixels that a bin needs
 _TINTED = 3  # chroma up to which nothing is tinted: rounding and compression
-_PATCH = 0.002  # of the sector: patches of flow are larger
+_PATCH = 0.003  # of the sector: patches of flow are larger
 _THICK = 0.02  # of the shorter side: areas are thicker than this, strokes thinner
 
 

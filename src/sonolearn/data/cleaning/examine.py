@@ -24,7 +24,8 @@ Mask = NDArray[np.uint8]
 _COLOURED = 22  # departure of chroma from grey, or from the picture's tint, from which on a pixel is coloured
 _LONG = 1.5  # seconds after which tissue has moved
 _STILL = 10  # times as much colour is Doppler in a still, or in few frames
-_PAUSE = 8  # frames: a Doppler box whose flow pauses is still a Doppler box
+_END = 3  # frames at the ends of a piece that belong to a Doppler box beside them
+_PAUSE = 12  # frames: a Doppler box whose flow pauses is still a Doppler box
 _STEADY = 14  # by which the colour of graphics changes at most: compression
 _TINTED = 14  # strength of the tint of renderings
 _SHADES, _SHADE = 60, 0.0005  # levels of grey of a shaded surface, each on this share of the screen: text has fewer
@@ -43,68 +44,66 @@ class Examined:
     """Of each frame; None is good."""
     marks: list[Mask | None]
     """(h, w) 0 or 1 of each frame; None where nothing is drawn, or the frame is left out."""
+    screen: Verdict | None = None
+    """What the layout shows besides one picture; then all frames are left out for it."""
 
 
 def examine(
-    shots: Sequence[Shot], regions: Sequence[Region], known: Sector | None, last: Pixels | None, config: CleaningConfig
+    shots: Sequence[Shot], regions: Sequence[Region], before: Examined | None, config: CleaningConfig
 ) -> Examined:
     """Examine frames of one layout.
 
     Args:
         shots: n >= 1 frames.
         regions: of the DICOM header.
-        known: the sector of the piece before, if this one goes on with its layout.
-        last: (h, w) the last crop of that piece.
+        before: what was found in the piece before, if this one goes on with its layout.
         config: what to look for.
     """
     luma = np.stack([shot.luma for shot in shots])
+    if before is not None and before.sector.shape is not None and still_there(before.sector, luma):
+        found, screen = before.sector, before.screen
+    else:
+        found = find_sector(luma, regions)
+        screen = _of_screen(luma, shots, found, regions, config)
     height, width = luma.shape[1:]
-    whole = Sector(0, 0, width, height, "whole")
-    goes_on = known is not None and still_there(known, luma)
-    found = known if goes_on else find_sector(luma, regions)
-    verdicts = [None] * len(shots) if goes_on else _of_screen(luma, shots, found, regions, config)
-    sector = found if found is not None and config.sector else whole
-    crops = np.ascontiguousarray(sector.crop(luma.transpose(1, 2, 0)).transpose(2, 0, 1))
-    if all(verdicts):
-        return Examined(sector, crops, verdicts, [None] * len(shots))
+    sector = found if found is not None and config.sector else Sector(0, 0, width, height, "whole")
+    crops = np.ascontiguousarray(luma[:, sector.y0 : sector.y1, sector.x0 : sector.x1])
+    nowhere: list[Mask | None] = [None] * len(shots)
+    if screen is not None:
+        return Examined(sector, crops, [screen] * len(shots), nowhere, screen)
     strengths = _colours(shots, sector, crops)
     colours = [None if s is None else (s > _COLOURED).astype(np.uint8) for s in strengths]
     drawn = _drawn_in_colour(strengths)
     areas = [None if c is None else colour.areas(c & (1 - drawn), _scaled(sector.mask, c.shape)) for c in colours]
-    same = last if last is not None and last.shape == crops.shape[1:] else None
-    verdicts = _of_frames(crops, areas, sector, same, verdicts, config)
-    times = [shot.frame.time for shot in shots]
+    last = before.crops[-1] if before is not None and before.crops.shape[1:] == crops.shape[1:] else None
+    verdicts = _of_frames(crops, areas, sector, last, config)
     if config.marks == "keep":
-        return Examined(sector, crops, verdicts, [None] * len(shots))
+        return Examined(sector, crops, verdicts, nowhere)
+    times = [shot.frame.time for shot in shots]
     return Examined(sector, crops, verdicts, _marks(crops, colours, verdicts, sector.mask, times))
 
 
 def _of_screen(
     luma: Pixels, shots: Sequence[Shot], sector: Sector | None, regions: Sequence[Region], config: CleaningConfig
-) -> list[Verdict | None]:
-    """Verdicts on what all frames of the layout have in common."""
+) -> Verdict | None:
+    """What all frames of the layout have against them."""
     height, width = luma.shape[1:]
-    found: list[Verdict | None] = [None] * len(shots)
+    found: Verdict | None = None
     if _rendered(shots[len(shots) // 2]):
-        found = ["rendering"] * len(shots)
+        found = "rendering"
     elif sector is None:
-        found = [layouts.nothing(shot.luma) for shot in shots]
-    elif several := layouts.several(sector, regions, height, width):
-        found = [several] * len(shots)
+        found = layouts.nothing(luma[len(luma) // 2])
+    elif several := layouts.several(sector, regions, height, width, len(shots) >= marks.FEWEST):
+        found = several
     elif min(sector.x1 - sector.x0, sector.y1 - sector.y0) < config.smallest:
-        found = ["small"] * len(shots)
-    return [verdict if verdict in config.reject else None for verdict in found]
+        found = "small"
+    return found if found in config.reject else None
 
 
 def _of_frames(
-    crops: Pixels,
-    areas: Sequence[Mask | None],
-    sector: Sector,
-    last: Pixels | None,
-    known: Sequence[Verdict | None],
-    config: CleaningConfig,
+    crops: Pixels, areas: Sequence[Mask | None], sector: Sector, last: Pixels | None, config: CleaningConfig
 ) -> list[Verdict | None]:
-    """Verdicts on each frame that the screen has nothing against."""
+    """What each frame has against it."""
     inside = cv2.countNonZero(sector.mask)
     # Of a still nobody can tell whether the colour is drawn or flows: only much of it counts.
     least = config.doppler_share * (1 if len(crops) >= marks.FEWEST else _STILL) * inside / sector.mask.size
@@ -113,18 +112,15 @@ def _of_frames(
     verdicts: list[Verdict | None] = []
     for number, crop in enumerate(crops):
         before = crops[number - 1] if number else last
-        levels = np.cumsum(cv2.calcHist([crop], [0], sector.mask, [256], [0, 256])[:, 0])
+        levels = np.cumsum(cv2.calcHist([crop], [0], sector.mask, [256], [0, 256]).ravel())
         low, high = (int(np.searchsorted(levels, share * levels[-1])) for share in (0.001, 0.99))
-        found: Verdict | None = known[number]
-        if found is None and "blank" in config.reject and high - low < _RANGE:
-            found = "blank"
-        if found is None and "dark" in config.reject and high < config.dark_level:
-            found = "dark"
-        if found is None and "doppler" in config.reject and doppler[number]:
-            found = "doppler"
-        if found is None and "frozen" in config.reject and before is not None and is_frozen(before, crop, sector.mask):
-            found = "frozen"
-        verdicts.append(found)
+        against: dict[Verdict, bool] = {
+            "blank": high - low < _RANGE,
+            "dark": high < config.dark_level,
+            "doppler": doppler[number],
+            "frozen": before is not None and is_frozen(before, crop, sector.mask),
+        }
+        verdicts.append(next((name for name, holds in against.items() if holds and name in config.reject), None))
     return verdicts
 
 
@@ -179,9 +175,7 @@ def _colours(shots: Sequence[Shot], sector: Sector, crops: Pixels) -> list[Pixel
     crop, chroma = min(known, key=lambda pair: float(cv2.norm(pair[1] ^ np.uint8(128), cv2.NORM_L1)))
     shape = (chroma.shape[0], chroma.shape[1])
     tint = colour.find_tint(_scaled(crop, shape), chroma, _scaled(sector.mask, shape))
-    return [
-        None if chroma is None else tint.colour(crop, chroma) for crop, chroma in zip(crops, chromas, strict=True)
-    ]
+    return [None if chroma is None else tint.colour(crop, chroma) for crop, chroma in zip(crops, chromas, strict=True)]
 
 
 def _drawn_in_colour(strengths: Sequence[Pixels | None]) -> Mask | int:
@@ -209,14 +203,14 @@ def _scaled(image: Pixels, shape: tuple[int, ...]) -> Pixels:
 
 
 def _joined(flags: Sequence[bool], reach: int) -> list[bool]:
-    """The flags with gaps of up to `reach` frames filled, at the ends too; none where fewer than two are set."""
+    """The flags with gaps of up to `reach` frames filled, at the ends a few; none where fewer than two are set."""
     marked = [n for n, flag in enumerate(flags) if flag]
     if len(marked) < min(2, len(flags)):
         return [False] * len(flags)
     joined = list(flags)
     ends = [(-1, marked[0]), *itertools.pairwise(marked), (marked[-1], len(flags))]
     for start, stop in ends:
-        if stop - start <= reach:
+        if stop - start <= (reach if start >= 0 and stop < len(flags) else _END):
             joined[max(0, start) : stop] = [True] * (stop - max(0, start))
     return joined
 

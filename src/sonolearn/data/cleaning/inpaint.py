@@ -42,5 +42,7 @@ def inpaint(grey: Pixels, marks: NDArray[np.uint8], method: Method = "telea") ->
     """
     filled = grey.copy()
     for box in boxes_of(marks):
-        filled[box] = cv2.inpaint(np.ascontiguousarray(grey[box]), np.ascontiguousarray(marks[box]), _RADIUS, _METHODS[method])
+        filled[box] = cv2.inpaint(
+            np.ascontiguousarray(grey[box]), np.ascontiguousarray(marks[box]), _RADIUS, _METHODS[method]
+        )
     return filled

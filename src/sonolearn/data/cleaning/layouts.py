@@ -35,7 +35,9 @@ _LIT = 25  # grey levels by which something can be seen
 _PAGE = 0.04  # share of the screen that a page of text covers at least
 
 
-def several(sector: Sector, regions: Sequence[Region], height: int, width: int) -> Literal["", "split", "spectral"]:
+def several(
+    sector: Sector, regions: Sequence[Region], height: int, width: int, cine: bool
+) -> Literal["", "split", "spectral"]:
     """Whether a screen shows several pictures ("split"), or a strip beside the picture ("spectral").
 
     Args:
@@ -43,19 +45,23 @@ def several(sector: Sector, regions: Sequence[Region], height: int, width: int) 
         regions: of the DICOM header.
         height: of the screen, px.
         width: of the screen, px.
+        cine: whether the sector was found in moving frames: of a still, dark fluid is not told from a gap.
     """
     sizes = [(r.x1 - r.x0) * (r.y1 - r.y0) for r in regions]
-    if any(r.spatial_format in _STRIPS and size > _LEAST_STRIP * height * width for r, size in zip(regions, sizes, strict=True)):
+    if any(
+        r.spatial_format in _STRIPS and size > _LEAST_STRIP * height * width
+        for r, size in zip(regions, sizes, strict=True)
+    ):
         return "spectral"
     tissue = sorted(size for r, size in zip(regions, sizes, strict=True) if r.spatial_format == 1 and r.data_type == 1)
     if len(tissue) > 1 and tissue[-2] > _ALIKE * tissue[-1]:
         return "split"
     if sector.panels is None or sector.shape is None or sector.source == "dicom":
         return ""
-    return _by_areas(sector.panels)
+    return _by_areas(sector.panels, sector.shape.misfit, cine)
 
 
-def _by_areas(panels: Mask) -> Literal["", "split", "spectral"]:
+def _by_areas(panels: Mask, misfit: float, cine: bool) -> Literal["", "split", "spectral"]:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(panels, connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA]
     order = [n for n in np.argsort(-areas) if n != 0]
@@ -67,9 +73,9 @@ def _by_areas(panels: Mask) -> Literal["", "split", "spectral"]:
     for first, second in itertools.combinations(range(len(large)), 2):
         if _same_outline(large[first], boxes[first], large[second], boxes[second]):
             return "split"
-    if len(large) > 1 and areas[order[1]] > _ALIKE * areas[order[0]] and _apart(boxes[0], boxes[1], panels):
+    if cine and len(large) > 1 and areas[order[1]] > _ALIKE * areas[order[0]] and _apart(boxes[0], boxes[1], panels):
         return "split"
-    if len(large) == 1 and fit_shape(large[0]).misfit > _ONE_PICTURE:
+    if cine and len(large) == 1 and misfit > _ONE_PICTURE:
         return _touching(large[0])
     return ""
 

@@ -28,7 +28,10 @@ _BOX, _LARGEST_BOX = 0.8, 0.15  # share of its rectangle that a box fills, and o
 FEWEST = 6  # frames below which standing still means nothing
 _MOVES = 10  # median change of grey over those frames, from which on tissue moves
 _INK_STANDS_OUT = 55  # grey levels by which a stroke of a still stands out
+_INK_STROKE = 1 / 80  # of the shorter side: of strokes of a still, which must be thinner to be told from echoes
 _OUTLINE = 7  # px: outlines of letters are thinner
+_INK = 190  # grey level of ink at least
+_SHARP = 0.85  # share of its height that a stroke has lost two pixels from its rim
 _INK_SPREAD = 14  # grey levels between the 10th and 90th percentile of a stroke's pixels
 _LONGEST = 0.3  # longer side of a connected stroke as a share of the picture's shorter one
 
@@ -60,7 +63,12 @@ def _boxes(marks: Mask, lowest: Pixels, steady: Mask, mask: Mask) -> Mask:
     joined = cv2.dilate(marks, np.ones((5, 2 * _WORD + 1), np.uint8))
     contours, _ = cv2.findContours(joined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     for x, y, wide, tall in map(cv2.boundingRect, contours):
-        if wide < 3 * _WORD or tall < _WORD or wide * tall > _LARGEST_BOX * mask.size or boxes[y : y + tall, x : x + wide].all():
+        if (
+            wide < 3 * _WORD
+            or tall < _WORD
+            or wide * tall > _LARGEST_BOX * mask.size
+            or boxes[y : y + tall, x : x + wide].all()
+        ):
             continue
         # The box is larger than what is written on it; all of it is looked for next to the words.
         top, left = max(0, y - 2 * tall), max(0, x - wide // 2)
@@ -88,20 +96,30 @@ def stroke_marks(frame: Pixels, mask: Mask) -> Mask:
         frame: (H, W) uint8.
         mask: (H, W), non-zero inside the sector.
     """
-    out = stands_out(frame)
+    out = stands_out(frame, _INK_STROKE)
     core = ((out > _INK_STANDS_OUT) & (mask > 0)).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(core, connectivity=8)
-    kept = np.zeros(count, bool)
-    for number in range(1, count):
-        x, y, wide, tall, area = stats[number]
-        if area < 4 or max(wide, tall) > _LONGEST * min(mask.shape):
+    contours, _ = cv2.findContours(core, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    kept = np.zeros_like(core)
+    for x, y, wide, tall in map(cv2.boundingRect, contours):
+        if wide * tall < 4 or max(wide, tall) > _LONGEST * min(mask.shape):
             continue
-        values = frame[y : y + tall, x : x + wide][labels[y : y + tall, x : x + wide] == number]
-        low, high = np.percentile(values, (30, 95))
-        kept[number] = low > 150 and high - low <= _INK_SPREAD
+        box = (slice(max(0, y - 4), y + tall + 4), slice(max(0, x - 4), x + wide + 4))
+        if _is_ink(frame[box], core[box]):
+            kept[box] |= core[box]
     # Letters often have a dark outline.
     dark = cv2.morphologyEx(frame, cv2.MORPH_BLACKHAT, np.ones((_OUTLINE, _OUTLINE), np.uint8)) > _INK_STANDS_OUT
-    return grown(kept[labels].astype(np.uint8), ((out > _RIM) | dark).astype(np.uint8), mask)
+    return grown(kept, ((out > _RIM) | dark).astype(np.uint8), mask)
+
+
+def _is_ink(frame: Pixels, stroke: Mask) -> bool:
+    """Whether a stroke (h, w) is of one bright grey that ends within a pixel; echoes fade over several."""
+    low, high = np.percentile(frame[stroke > 0], (30, 95))
+    if low < _INK or high - low > _INK_SPREAD:
+        return False
+    rings = [cv2.dilate(stroke, np.ones((size, size), np.uint8)) for size in (3, 5, 9)]
+    beside = float(np.median(frame[(rings[1] > 0) & (rings[0] == 0)]))
+    ground = float(np.median(frame[(rings[2] > 0) & (rings[1] == 0)])) if (rings[2] > rings[1]).any() else beside
+    return high - beside > _SHARP * (high - ground)
 
 
 def coloured_marks(strokes: Mask, mask: Mask) -> Mask:
@@ -113,9 +131,9 @@ def coloured_marks(strokes: Mask, mask: Mask) -> Mask:
     return np.asarray(strokes & (mask > 0).astype(np.uint8), np.uint8)
 
 
-def stands_out(frame: Pixels) -> Pixels:
+def stands_out(frame: Pixels, stroke: float = _STROKE) -> Pixels:
     """(H, W) uint8: by how much a pixel is brighter than the brightest ground around it (white top-hat)."""
-    size = max(5, round(_STROKE * min(frame.shape)) | 1)
+    size = max(5, round(stroke * min(frame.shape)) | 1)
     return np.asarray(cv2.morphologyEx(frame, cv2.MORPH_TOPHAT, np.ones((size, size), np.uint8)), np.uint8)
 
 
@@ -128,7 +146,9 @@ def grown(core: Mask, rim: Mask, mask: Mask) -> Mask:
 def text_rows(marks: Mask) -> list[list[Box]]:
     """Words in a mask of marks (H, W): rows of at least three pieces of about one height, as x, y, wide, tall."""
     contours, _ = cv2.findContours(marks, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    letters = [(x, y, wide, tall) for x, y, wide, tall in map(cv2.boundingRect, contours) if tall >= 5 and wide <= 2.5 * tall]
+    letters = [
+        (x, y, wide, tall) for x, y, wide, tall in map(cv2.boundingRect, contours) if tall >= 5 and wide <= 2.5 * tall
+    ]
     rows: list[list[Box]] = []
     for letter in sorted(letters):
         x, y, _, tall = letter

@@ -195,7 +195,9 @@ def find_echoes(sample: Pixels, background: int, scale: float) -> Echoes | None:
         parts = large | np.asarray(solid, np.uint8)
         flat &= 1 - moving
     lit &= 1 - flat
-    large, every, panels = (np.asarray(cv2.dilate(m, _disc(side // 20)), np.uint8) & lit for m in (large, parts, panels))
+    large, every, panels = (
+        np.asarray(cv2.dilate(m, _disc(side // 20)), np.uint8) & lit for m in (large, parts, panels)
+    )
     ys, xs = np.flatnonzero(large.any(axis=1)), np.flatnonzero(large.any(axis=0))
     if large.sum() < _SMALLEST * large.size:
         return None

@@ -26,10 +26,10 @@ Window = tuple[float, float, float, float]
 _MISSED = 3.0  # cost of an echo that is left out
 _DARK = 0.35  # cost of a black pixel among echoes that is taken in
 _BEYOND = 1.0  # cost of a pixel beyond all echoes that is taken in
-_SLACK = {"fan": 0.0, "quadrilateral": 0.004, "hull": 0.03}  # what a freer shape must gain, in shares of the area
+_SLACK = {"fan": 0.0, "quadrilateral": 0.01, "hull": 0.06}  # what a freer shape must gain, in shares of the area
 _FLAT_SIDE = 0.3  # share of a side of the bounding box that echoes reach where a window cuts the picture off
 _FREE = (-math.inf, -math.inf, math.inf, math.inf)
-_STARTS = 2  # wedges that are refined
+_STARTS, _STEPS, _LAST_STEPS = 2, 250, 90  # wedges that are refined, and how often each fan is tried
 _FINER = 5
 _ARC = np.linspace(-1, 1, 33)
 
@@ -100,7 +100,9 @@ def fit_shape(echoes: Mask) -> Shape:
 def _filled(outline: Points, window: Window, canvas: NDArray[Any]) -> NDArray[Any]:
     height, width = canvas.shape
     left, top = (math.ceil(max(0.0, side)) for side in window[:2])
-    right, bottom = (math.floor(min(size - 1.0, side)) + 1 for side, size in zip(window[2:], (width, height), strict=True))
+    right, bottom = (
+        math.floor(min(size - 1.0, side)) + 1 for side, size in zip(window[2:], (width, height), strict=True)
+    )
     if left < right and top < bottom:
         # In 1/16 px; fillPoly also takes the pixels that the border runs through.
         corners = np.rint((outline - (left, top)) * 16).astype(np.int32)[:, None]
@@ -154,19 +156,30 @@ def _best_fan(echoes: Mask, hull: Points, cost: _Cost, window: Window) -> Shape 
     starts = []
     for apex, axis, half in _wedges(hull):
         near, far = np.percentile(np.hypot(*(lit - apex).T), (0.3, 99.7))
-        start = (*apex.tolist(), float(near), float(far), axis, half)
-        starts.append((cost(_fan(start), window), start))
-    best: Shape | None = None
-    long = math.sqrt(cost.area)
-    steps = np.array([0.05 * long, 0.05 * long, 0.03 * long, 0.02 * long, 0.03, 0.03])
-    for _, start in sorted(starts)[:_STARTS]:
-        found = minimize(
-            lambda p: cost(_fan(p), window), start, method="Nelder-Mead",
-            options={"initial_simplex": np.array([start, *(start + np.diag(steps))]), "maxfev": 350, "fatol": 1e-5},
-        )  # fmt: skip
-        if best is None or found.fun < best.cost:
-            best = Shape("fan", _fan(found.x), window, float(found.fun))
-    return best
+        start = np.array([*apex, near, far, axis, half])
+        starts.append((cost(_fan(start), window), *start.tolist()))
+    if not starts:
+        return None
+    # Most steps on a picture of half the size, at a quarter of the time; the last ones on the whole.
+    coarse, half_window = _Cost(np.ascontiguousarray(echoes[::2, ::2]), hull / 2), tuple(side / 2 for side in window)
+    size = np.array([0.5, 0.5, 0.5, 0.5, 1, 1])
+    refined = [
+        _refined(np.array(start[1:]) * size, coarse, half_window, 1.0, _STEPS) for start in sorted(starts)[:_STARTS]
+    ]
+    best, _ = min(refined, key=lambda found: found[1])
+    parameters, found_cost = _refined(best / size, cost, window, 0.25, _LAST_STEPS)
+    return Shape("fan", _fan(parameters), window, found_cost)
+
+
+def _refined(start: Points, cost: _Cost, window: Window, spread: float, steps: int) -> tuple[Points, float]:
+    """Parameters of a fan with less cost, and their cost."""
+    long = spread * math.sqrt(cost.area)
+    offsets = np.diag([0.05 * long, 0.05 * long, 0.03 * long, 0.02 * long, 0.03 * spread, 0.03 * spread])
+    found = minimize(
+        lambda p: cost(_fan(p), window), start, method="Nelder-Mead",
+        options={"initial_simplex": np.array([start, *(start + offsets)]), "maxfev": steps, "fatol": 1e-5},
+    )  # fmt: skip
+    return np.asarray(found.x), float(found.fun)
 
 
 def _wedges(hull: Points) -> Iterator[tuple[Points, float, float]]:
@@ -193,9 +206,9 @@ def _wedges(hull: Points) -> Iterator[tuple[Points, float, float]]:
             yield apex, axis, abs(turn) / 2
 
 
-def _fan(parameters: Sequence[float]) -> Points:
+def _fan(parameters: Points) -> Points:
     """Outline (66, 2) of a fan: apex x and y, near and far end (px), direction and half opening (radians)."""
     x, y, near, far, axis, half = parameters
     angles = axis + _ARC * half
     beams = np.stack([np.sin(angles), np.cos(angles)], 1)
-    return np.concatenate([beams * max(near, 0.0), beams[::-1] * far]) + (x, y)
+    return np.concatenate([beams * max(near, 0.0), beams[::-1] * far]) + np.array([x, y])
