@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sonolearn.config.cleaning import REASONS
 from stores import write_store
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -66,7 +67,9 @@ def test_every_real_file_is_stored_or_rejected_with_a_reason(shared_data: Path, 
     with (tmp_path / "out" / "sonolearn-private" / "sources.csv").open() as table:
         rows = list(csv.DictReader(table))
     assert sorted(row["path"] for row in rows) == sorted(str(p.resolve()) for p in files)
-    assert all(row["outcome"] == "stored" for row in rows), "all of these are ultrasound that can be read"
+    # All of these can be read; some show colour Doppler or the like.
+    assert {row["reason"] for row in rows} <= {"", *REASONS}
+    assert sum(row["outcome"] == "stored" for row in rows) >= 0.8 * len(rows)
     assert len(printed.splitlines()) == len(files)
 
 
@@ -97,7 +100,7 @@ def test_the_benchmark_of_methods_prints_the_machine_and_a_ratio_for_each() -> N
 
 
 def test_the_benchmark_of_views_prints_a_ratio_for_each_kind() -> None:
-    small = ["--size", "32", "--stored", "64", "--frames", "4", "--seconds", "0.1"]
+    small = ["--size", "32", "--stored", "128", "--frames", "4", "--seconds", "0.1"]
     command = [sys.executable, str(EXAMPLES.parent / "benchmarks" / "views.py"), *small]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rows = [line.split("|") for line in printed.splitlines() if "views" in line and line.startswith("|")]
