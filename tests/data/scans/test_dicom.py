@@ -15,7 +15,7 @@ from pydicom.pixels import apply_voi_lut
 from pydicom.uid import MPEG4HP41, UID
 
 from media import region, speckle, write_dicom, write_video
-from sonolearn.data.cleaning.grey import to_grey
+from sonolearn.data.cleaning.grey import luma_and_chroma, to_grey
 from sonolearn.data.scans.find import open_scan
 from sonolearn.data.scans.scan import Rejected
 
@@ -72,6 +72,42 @@ def test_luma_is_the_grey_of_the_colours() -> None:
     difference = np.abs(greys(file) - expected)
     assert difference.mean() < 0.5  # colours that RGB cannot hold are clipped, so a few pixels differ by more
     assert difference.max() <= 8
+
+
+def test_the_chroma_of_ybr_is_as_it_is_stored(tmp_path: Path) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (2, 20, 30, 3), np.uint8)
+    stored = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]] for frame in rgb])
+    file = write_dicom(tmp_path / "a.dcm", stored, PhotometricInterpretation="YBR_FULL")
+    for frame, expected, colour in zip(
+        open_scan(file).frames(), stored, open_scan(file).frames(colour=True), strict=True
+    ):
+        assert np.array_equal(frame.pixels, expected[..., 0])
+        assert np.array_equal(frame.chroma, expected[..., 1:])
+        assert colour.chroma is None
+
+
+def test_the_chroma_of_a_real_ybr_file_is_that_of_its_colours() -> None:
+    scan = open_scan(installed("examples_ybr_color.dcm"))
+    (frame,), (colour,) = scan.frames(only=[3]), scan.frames(only=[3], colour=True)
+    expected = cv2.cvtColor(colour.pixels, cv2.COLOR_RGB2YCrCb)[..., [2, 1]].astype(int)
+    assert frame.chroma is not None
+    assert np.abs(frame.chroma - expected).mean() < 0.5  # colours that RGB cannot hold are clipped
+
+
+def test_rgb_palette_and_grey_come_without_chroma_and_cleaning_takes_it_from_the_colours(tmp_path: Path) -> None:
+    rgb = np.random.default_rng(0).integers(0, 256, (1, 20, 30, 3), np.uint8)
+    (frame,) = open_scan(write_dicom(tmp_path / "a.dcm", rgb)).frames()
+    assert frame.chroma is None
+    luma, chroma = luma_and_chroma(frame)
+    expected = cv2.cvtColor(rgb[0], cv2.COLOR_RGB2YCrCb)
+    assert chroma is not None
+    assert np.array_equal(luma, expected[..., 0])
+    assert np.array_equal(chroma, expected[..., [2, 1]])
+    (grey,) = open_scan(write_dicom(tmp_path / "b.dcm", speckle(1))).frames()
+    assert luma_and_chroma(grey)[1] is None
+    (palette,) = open_scan(installed("examples_palette.dcm")).frames()
+    assert palette.chroma is None
+    assert palette.pixels.ndim == 3
 
 
 def test_every_third_frame_is_that_of_the_cine() -> None:

@@ -34,6 +34,28 @@ def test_colour_jpeg_gives_luma_or_rgb(tmp_path: Path) -> None:
     assert np.abs(first(tmp_path / "a.jpg").astype(int) - cv2.cvtColor(expected, cv2.COLOR_BGR2GRAY)).max() <= 2
 
 
+@pytest.mark.parametrize("subsampling", [0, 2])  # 4:4:4 and 4:2:0
+def test_a_jpegs_chroma_is_that_of_pillow(tmp_path: Path, subsampling: int) -> None:
+    rgb = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8), (15, 15), 0)
+    Image.fromarray(rgb).save(tmp_path / "a.jpg", quality=95, subsampling=subsampling)
+    (frame,) = open_scan(tmp_path / "a.jpg").frames()
+    with Image.open(tmp_path / "a.jpg") as image:
+        expected = np.asarray(image.convert("YCbCr")).astype(int)  # from the decoded RGB
+    assert frame.chroma is not None
+    assert np.abs(frame.pixels - expected[..., 0]).max() <= 2
+    assert np.abs(frame.chroma - expected[..., 1:]).max() <= 2
+
+
+def test_other_stills_come_in_rgb_or_grey_without_chroma(tmp_path: Path) -> None:
+    grey = speckle(1)[0]
+    Image.fromarray(grey).save(tmp_path / "grey.jpg")
+    Image.fromarray(np.repeat(grey[..., None], 3, axis=2)).save(tmp_path / "a.png")
+    for name, dimensions in (("grey.jpg", 2), ("a.png", 3)):
+        (frame,) = open_scan(tmp_path / name).frames()
+        assert frame.chroma is None
+        assert frame.pixels.ndim == dimensions
+
+
 def test_sixteen_bits_lose_the_lower_eight(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 255], [256, 65535]], np.uint16)).save(tmp_path / "a.png")
     assert first(tmp_path / "a.png").tolist() == [[0, 0], [1, 255]]

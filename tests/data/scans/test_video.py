@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from media import speckle, write_video
-from sonolearn.data.cleaning.grey import to_grey
+from sonolearn.data.cleaning.grey import luma_and_chroma, to_grey
 from sonolearn.data.scans.find import open_scan
 from sonolearn.data.scans.scan import Rejected
 
@@ -55,6 +55,46 @@ def test_colour_is_there_when_asked_for(tmp_path: Path) -> None:
     grey, colour = (next(open_scan(file).frames(colour=c)).pixels for c in (False, True))
     assert grey.shape == (64, 64)
     assert np.abs(colour.reshape(-1, 3).mean(axis=0) - (200, 0, 0)).max() < 6
+
+
+def coloured(frames: int, height: int = 96, width: int = 128) -> np.ndarray:
+    """(n, H, W, 3) RGB: smooth colours, which compression and half-size chroma keep."""
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    one = cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 12), None, 20, 235, cv2.NORM_MINMAX)
+    return np.stack([one] * frames)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "b.mov", "c.avi", "d.mpeg", "e.mkv"])
+def test_chroma_is_that_of_the_colours(tmp_path: Path, name: str) -> None:
+    rgb = coloured(4)
+    frame = list(open_scan(write_video(tmp_path / name, rgb, *KINDS[name])).frames())[-1]
+    whole = cv2.cvtColor(rgb[-1], cv2.COLOR_RGB2YCrCb)[..., [2, 1]].astype(float)
+    assert frame.chroma is not None
+    assert frame.chroma.dtype == np.uint8
+    height, width = frame.chroma.shape[:2]
+    assert (height, width) == ((96, 128) if name == "e.mkv" else (48, 64))
+    # Video has 224 levels of chroma where OpenCV has 255 (ITU-R BT.601).
+    levels = 1 if KINDS[name][1] == "yuvj420p" else 224 / 255
+    expected = (cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA) - 128) * levels
+    assert np.abs(frame.chroma - 128.0 - expected).mean() < 4
+
+
+def test_frames_in_rgb_have_no_chroma_beside_them(tmp_path: Path) -> None:
+    (frame,) = open_scan(write_video(tmp_path / "g.gif", speckle(1), *KINDS["g.gif"])).frames()
+    assert frame.pixels.ndim == 3
+    assert frame.chroma is None
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "c.avi", "h.mkv"])
+def test_a_grey_video_has_no_colour(tmp_path: Path, name: str) -> None:
+    for frame in open_scan(write_video(tmp_path / name, speckle(3), *KINDS[name])).frames():
+        assert frame.pixels.ndim == 2
+        assert luma_and_chroma(frame)[1] is None
+
+
+def test_rgb_comes_without_chroma(tmp_path: Path) -> None:
+    (frame,) = open_scan(write_video(tmp_path / "a.mp4", coloured(1), "libx264")).frames(colour=True)
+    assert frame.chroma is None
 
 
 def test_frame_skip_keeps_index_and_time(tmp_path: Path) -> None:
