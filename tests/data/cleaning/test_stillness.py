@@ -65,6 +65,13 @@ def test_a_patch_that_moves_in_dark_fluid_is_live() -> None:
     assert not is_frozen(before, now, MASK)
 
 
+def test_a_heart_that_beats_in_a_chest_at_rest_is_live() -> None:
+    now = FIRST.copy()
+    now[100:150, 130:190] = SECOND[100:150, 130:190]
+    assert 0.05 < (now != FIRST).sum() / FAN.sum() < 0.15
+    assert not is_frozen(FIRST, now, MASK)
+
+
 def test_without_echoes_only_equal_frames_are_frozen() -> None:
     black = np.zeros_like(FIRST)
     other = black.copy()
