@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from sonolearn.data.cleaning.clean import Example
-from sonolearn.data.cleaning.marks import text_rows
+from sonolearn.data.cleaning.marks import words
 from sonolearn.data.cleaning.thumbnails import after, before, sheet
 from sonolearn.data.scans.scan import Pixels
 
@@ -39,12 +39,11 @@ def text_crops(examples: Sequence[Example]) -> list[bytes]:
 
 def _words(example: Example) -> Iterator[bytes]:
     """A JPEG a word, from top to bottom."""
-    rows = text_rows(example.marks) if example.clean is not None and example.marks is not None else []
-    for row in sorted(rows, key=lambda row: (int(row[0][1]), int(row[0][0])))[:_WORDS]:
-        letters = np.array(row)
-        (left, top), (right, bottom) = letters[:, :2].min(axis=0), (letters[:, :2] + letters[:, 2:4]).max(axis=0)
-        margin = _MARGIN + (bottom - top) // 3
-        yield _jpeg(example.screen[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin])
+    boxes = words(example.marks) if example.clean is not None and example.marks is not None else []
+    for left, top, wide, tall in sorted(boxes, key=lambda box: (box[1], box[0]))[:_WORDS]:
+        margin = _MARGIN + tall // 3
+        rows = slice(max(0, top - margin), top + tall + margin)
+        yield _jpeg(example.screen[rows, max(0, left - margin) : left + wide + margin])
 
 
 def _jpeg(pixels: Pixels) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from echoes import Mask, Pixels, block, polar, tissue
-from sonolearn.data.cleaning.marks import coloured_marks, grown, still_marks, stroke_marks, text_rows
+from sonolearn.data.cleaning.marks import coloured_marks, grown, still_marks, stroke_marks, words
 
 HEIGHT, WIDTH = 480, 640
 FAN = polar(HEIGHT, WIDTH, 90, 420, 0.6)
@@ -155,12 +155,11 @@ def test_growing_takes_the_rim_next_to_a_mark_and_no_other() -> None:
     assert not grown(core, rim, 1 - core)[4, 4]
 
 
-def test_rows_of_letters_are_words_and_crosses_and_lines_are_none() -> None:
+def test_letters_side_by_side_are_words_and_crosses_and_arrows_are_none() -> None:
     marks = np.zeros((HEIGHT, WIDTH), np.uint8)
     crosses(marks)
     arrow(marks)
-    assert text_rows(marks) == []
+    assert words(marks) == []
     for row in (100, 200):
         cv2.putText(marks, "A P E X", (60, row), FONT, 0.9, 255, 2)
-    assert len(text_rows(marks)) == 2
-    assert {len(row) for row in text_rows(marks)} == {4}
+    assert sorted(y + tall for _, y, _, tall in words(marks)) == [101, 201]

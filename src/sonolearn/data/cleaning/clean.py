@@ -19,7 +19,7 @@ from sonolearn.data.cleaning.duplicates import Thinner
 from sonolearn.data.cleaning.examine import Examined, Mask, examine
 from sonolearn.data.cleaning.grey import fit, fit_scale
 from sonolearn.data.cleaning.inpaint import inpaint
-from sonolearn.data.cleaning.marks import text_rows
+from sonolearn.data.cleaning.marks import words
 from sonolearn.data.cleaning.sector import Sector
 from sonolearn.data.cleaning.segments import Shot, pieces
 from sonolearn.data.cleaning.verdicts import SENTENCES, Verdict
@@ -110,7 +110,7 @@ def _clean_frames(
             kept += 1
             if marks is not None:
                 covered += cv2.countNonZero(marks) / max(1, cv2.countNonZero(found.sector.mask))
-                texts = texts or len(text_rows(marks))
+                texts = texts or len(words(marks))
             cleaned.marked = covered / kept
             yield replace(shot.frame, pixels=clean_frame, chroma=None)
         cleaned.texts = max(cleaned.texts, texts)

@@ -24,6 +24,8 @@ Mask = NDArray[np.uint8]
 _COLOURED = 22  # departure of chroma from grey, or from the picture's tint, from which on a pixel is coloured
 _LONG = 1.5  # seconds after which tissue has moved
 _STILL = 10  # times as much colour is Doppler in a still, or in few frames
+_MUCH = 0.03  # share of the sector in colour, in patches or not, that nobody draws
+_MOST = 0.25  # share of the sector that marks cover at most
 _END = 3  # frames at the ends of a piece that belong to a Doppler box beside them
 _PAUSE = 12  # frames: a Doppler box whose flow pauses is still a Doppler box
 _STEADY = 14  # by which the colour of graphics changes at most: compression
@@ -64,7 +66,9 @@ def examine(
         found, screen = before.sector, before.screen
     else:
         found = find_sector(luma, regions)
-        screen = _of_screen(luma, shots, found, regions, config)
+        # Without a cut, one picture does not become two.
+        known = before is not None and before.screen is None and found is not None
+        screen = None if known else _of_screen(luma, shots, found, regions, config)
     height, width = luma.shape[1:]
     sector = found if found is not None and config.sector else Sector(0, 0, width, height, "whole")
     crops = np.ascontiguousarray(luma[:, sector.y0 : sector.y1, sector.x0 : sector.x1])
@@ -76,7 +80,7 @@ def examine(
     drawn = _drawn_in_colour(strengths)
     areas = [None if c is None else colour.areas(c & (1 - drawn), _scaled(sector.mask, c.shape)) for c in colours]
     last = before.crops[-1] if before is not None and before.crops.shape[1:] == crops.shape[1:] else None
-    verdicts = _of_frames(crops, areas, sector, last, config)
+    verdicts = _of_frames(crops, areas, colours, sector, last, config)
     if config.marks == "keep":
         return Examined(sector, crops, verdicts, nowhere)
     times = [shot.frame.time for shot in shots]
@@ -101,13 +105,26 @@ def _of_screen(
 
 
 def _of_frames(
-    crops: Pixels, areas: Sequence[Mask | None], sector: Sector, last: Pixels | None, config: CleaningConfig
+    crops: Pixels,
+    areas: Sequence[Mask | None],
+    colours: Sequence[Mask | None],
+    sector: Sector,
+    last: Pixels | None,
+    config: CleaningConfig,
 ) -> list[Verdict | None]:
     """What each frame has against it."""
     inside = cv2.countNonZero(sector.mask)
     # Of a still nobody can tell whether the colour is drawn or flows: only much of it counts.
     least = config.doppler_share * (1 if len(crops) >= marks.FEWEST else _STILL) * inside / sector.mask.size
-    coloured = [a is not None and cv2.countNonZero(a) > least * a.size for a in areas]
+    coloured = [
+        (a is not None and cv2.countNonZero(a) > least * a.size)
+        or (
+            len(crops) < marks.FEWEST
+            and c is not None
+            and cv2.countNonZero(c & _scaled(sector.mask, c.shape)) > _MUCH * inside / sector.mask.size * c.size
+        )
+        for a, c in zip(areas, colours, strict=True)
+    ]
     doppler = _joined(coloured, _PAUSE)
     verdicts: list[Verdict | None] = []
     for number, crop in enumerate(crops):
@@ -147,7 +164,8 @@ def _marks(
         strokes = colours[number]
         if strokes is not None:
             drawn = drawn | marks.coloured_marks(strokes, mask)
-        found[number] = drawn if drawn.any() else None
+        # Nobody draws on so much of a picture: then it is noise, or a palette that is no tint.
+        found[number] = drawn if 0 < cv2.countNonZero(drawn) < _MOST * cv2.countNonZero(mask) else None
     return found
 
 

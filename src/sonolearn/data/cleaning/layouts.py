@@ -29,7 +29,6 @@ _WIDE = 1.3  # width of a strip by its height, at least
 _PANEL = 0.08  # area of a further picture or strip by the largest one's, at least
 _RECTANGULAR = 0.93  # share of its box that the hull of a strip fills
 _SAME = 0.85  # overlap of the outlines of two pictures of a split screen, laid upon each other
-_FILLED = 0.75  # share of its box that a strip fills
 _FAINT, _TRACE = 3, 0.007  # grey levels of the faintest echoes, and the share of the screen that they cover
 _LIT = 25  # grey levels by which something can be seen
 _PAGE = 0.04  # share of the screen that a page of text covers at least
@@ -110,9 +109,8 @@ def _same_outline(first: Mask, box: Sequence[int], second: Mask, other: Sequence
     return float((hulls[0] & hulls[1]).sum()) > _SAME * float((hulls[0] | hulls[1]).sum())
 
 
-def _touching(area: Mask) -> Literal["", "split", "spectral"]:
-    """One area that is two: where a cut through its thinnest part leaves two good outlines of like size."""
-    whole = fit_shape(area)
+def _touching(area: Mask) -> Literal["", "split"]:
+    """One area that is two: where a cut through its thinnest part leaves two outlines that are the same."""
     for axis in (0, 1):
         profile = area.sum(axis=axis)
         lit = np.flatnonzero(profile)
@@ -120,14 +118,11 @@ def _touching(area: Mask) -> Literal["", "split", "spectral"]:
         if high <= low:
             continue
         cut = low + int(profile[low:high].argmin())
-        halves = (area[:, :cut], area[:, cut:]) if axis == 0 else (area[:cut], area[cut:])
-        sizes = sorted(int(h.sum()) for h in halves)
-        if sizes[0] < _ALIKE * sizes[1]:
-            continue
-        if sum(fit_shape(np.ascontiguousarray(h)).misfit for h in halves) / 2 < 0.5 * whole.misfit:
-            x, y, wide, tall = cv2.boundingRect(np.ascontiguousarray(halves[1]))
-            strip = axis == 1 and wide > _WIDE * tall and halves[1].sum() > _FILLED * wide * tall
-            return "spectral" if strip else "split"
+        first, second = area.copy(), area.copy()
+        first[(slice(cut, None), slice(None))[:: -1 if axis == 0 else 1]] = 0
+        second[(slice(0, cut), slice(None))[:: -1 if axis == 0 else 1]] = 0
+        if _same_outline(first, cv2.boundingRect(first), second, cv2.boundingRect(second)):
+            return "split"
     return ""
 
 

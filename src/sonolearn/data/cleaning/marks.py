@@ -22,6 +22,7 @@ _STILL = 12  # grey levels by which a mark's pixel changes at most: compression
 WINDOW = 12  # frames that are enough to tell what stands still from what moves
 _LIT = 30  # grey from which on a pixel is an echo at some time
 _EVEN = 6  # grey levels by which a box behind text differs from its median
+_TALLEST = 20  # px: letters are not taller, or a tenth of the picture
 _WORD = 6  # px: letters of a word are not further apart, and hardly smaller
 _GROUND = 0.1  # share of the words' rectangle that a box behind them shows at least
 _BOX, _LARGEST_BOX = 0.8, 0.15  # share of its rectangle that a box fills, and of the picture that it covers at most
@@ -52,9 +53,21 @@ def still_marks(frames: Pixels, mask: Mask) -> Mask:
     inner = cv2.erode(mask, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=255)
     core = ((out > _STANDS_OUT) & (change < np.maximum(_STILL, out // 4)) & (inner > 0)).astype(np.uint8)
     steady = (change < _STILL).astype(np.uint8)
+    core = _sharp(core, lowest)
     # Letters often have a dark outline, which stands as still as they do.
     marks = grown(core, ((out > _RIM) | (steady > 0)).astype(np.uint8), mask)
     return marks | _boxes(marks, lowest, steady, mask)
+
+
+def _sharp(core: Mask, lowest: Pixels) -> Mask:
+    """The strokes whose rims are sharp: near the probe and at borders echoes stand still, too, but fade."""
+    contours, _ = cv2.findContours(core, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    kept = np.zeros_like(core)
+    for x, y, wide, tall in map(cv2.boundingRect, contours):
+        box = (slice(max(0, y - 4), y + tall + 4), slice(max(0, x - 4), x + wide + 4))
+        if _ends_sharply(lowest[box], core[box]):
+            kept[box] |= core[box]
+    return kept
 
 
 def _boxes(marks: Mask, lowest: Pixels, steady: Mask, mask: Mask) -> Mask:
@@ -116,6 +129,12 @@ def _is_ink(frame: Pixels, stroke: Mask) -> bool:
     low, high = np.percentile(frame[stroke > 0], (30, 95))
     if low < _INK or high - low > _INK_SPREAD:
         return False
+    return _ends_sharply(frame, stroke)
+
+
+def _ends_sharply(frame: Pixels, stroke: Mask) -> bool:
+    """Whether a stroke (h, w) has lost most of its height two pixels from its rim."""
+    high = float(np.percentile(frame[stroke > 0], 95))
     rings = [cv2.dilate(stroke, np.ones((size, size), np.uint8)) for size in (3, 5, 9)]
     beside = float(np.median(frame[(rings[1] > 0) & (rings[0] == 0)]))
     ground = float(np.median(frame[(rings[2] > 0) & (rings[1] == 0)])) if (rings[2] > rings[1]).any() else beside
@@ -143,21 +162,20 @@ def grown(core: Mask, rim: Mask, mask: Mask) -> Mask:
     return np.asarray(wider & rim & (mask > 0).astype(np.uint8), np.uint8)
 
 
-def text_rows(marks: Mask) -> list[list[Box]]:
-    """Words in a mask of marks (H, W): rows of at least three pieces of about one height, as x, y, wide, tall."""
-    contours, _ = cv2.findContours(marks, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    letters = [
-        (x, y, wide, tall) for x, y, wide, tall in map(cv2.boundingRect, contours) if tall >= 5 and wide <= 2.5 * tall
-    ]
-    rows: list[list[Box]] = []
-    for letter in sorted(letters):
-        x, y, _, tall = letter
-        for row in rows:
-            last = row[-1]
-            near = 0 <= x - (last[0] + last[2]) + 2 <= 1.5 * max(tall, last[3])
-            if near and abs((y + tall / 2) - (last[1] + last[3] / 2)) < 0.4 * tall and 0.6 < tall / last[3] < 1.7:
-                row.append(letter)
-                break
-        else:
-            rows.append([letter])
-    return [row for row in rows if len(row) >= 3]
+def words(marks: Mask) -> list[Box]:
+    """Boxes (x, y, wide, tall) of what may be words in a mask (H, W) of strokes: wider than tall, part ink, part gaps.
+
+    Rather too many than too few: they are shown to a person who looks for names.
+    """
+    # Letters of a word stand closer than they are tall; some touch.
+    joined = cv2.dilate(marks, np.ones((1, 2 * _WORD + 1), np.uint8))
+    contours, _ = cv2.findContours(joined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    found = []
+    for x, y, wide, tall in map(cv2.boundingRect, contours):
+        x, wide = x + _WORD, wide - 2 * _WORD
+        if not 5 <= tall <= max(_TALLEST, marks.shape[0] // 10) or wide < 1.5 * tall:
+            continue
+        ink = cv2.countNonZero(marks[y : y + tall, max(0, x) : x + wide]) / (wide * tall)
+        if 0.2 < ink < 0.9:
+            found.append((max(0, x), y, wide, tall))
+    return found

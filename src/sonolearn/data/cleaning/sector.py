@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonolearn.data.cleaning.marks import words
 from sonolearn.data.cleaning.shapes import Shape, fit_shape, rectangle
 from sonolearn.data.scans.scan import Pixels, Region
 
@@ -37,6 +38,12 @@ _LARGE, _PART = 0.15, 0.01  # shares of the largest area: large areas of echoes,
 _UNSURE = 0.03  # cost of an outline from which on another is tried
 _UNCLEAR = 0.1  # cost from which on the whole box is kept: losing echoes is worse than keeping text
 _STRAY, _STAYS = 0.03, 0.4  # shares of echoes outside and of the sector filled, by which a sector counts as the same
+_CORNER = 20  # of the side: how far from an area its rounded corners may lie
+# Of a line of text over the picture: how far down it reaches as a share of the height, its width by its height (and
+# its letters), and the grey levels that its letters stand out by.
+_HEADER, _LINE, _LETTER = 0.1, 3, 60
+_EVEN = 8  # grey levels by which half of the ground between letters departs from its median
+_TINY = 16  # px: nothing can be told on smaller screens
 _SOLID = 25  # moving parts thinner than the side by this are no echoes
 _WORK = 384  # px: the longer side at which pictures are examined
 
@@ -85,13 +92,46 @@ def find_sector(sample: Pixels, regions: Sequence[Region] = ()) -> Sector | None
     echoes = find_echoes(sample[:, y0:y1, x0:x1], background, scale)
     if echoes is None:
         return None
-    shape = _fitted(echoes).scaled(1 / scale).moved(x0, y0)
+    shape = _below_header(_fitted(echoes).scaled(1 / scale).moved(x0, y0), sample)
     rows, columns = np.nonzero(shape.draw(height, width))
     whole = (x1 - x0) * (y1 - y0) >= _WHOLE * height * width
     return Sector(
         int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1,
         "dicom" if region and not whole else "image", region[0].mm_per_px if region else None, shape, echoes.panels,
     )  # fmt: skip
+
+
+def _below_header(shape: Shape, sample: Pixels) -> Shape:
+    """The shape cut off below lines of text at its upper border: machines write over the first rows of the picture."""
+    height, width = sample.shape[1:]
+    inside = np.flatnonzero(shape.draw(height, width).any(axis=1))
+    top, tall = int(inside[0]), len(inside)
+    reach = top + int(_HEADER * tall)
+    # Letters stand still and are thin and bright: what is left of them when the ground is taken away.
+    lowest = np.ascontiguousarray(sample[:, : reach + tall // 10].min(axis=0))
+    size = max(5, tall // 60 | 1)
+    letters = (cv2.morphologyEx(lowest, cv2.MORPH_TOPHAT, np.ones((size, size), np.uint8)) > _LETTER).astype(np.uint8)
+    lines = [
+        y + high
+        for x, y, wide, high in words(letters)
+        if y + high <= reach
+        and wide > _LINE * high
+        and _on_bar(lowest[y : y + high, x : x + wide], letters[y : y + high, x : x + wide])
+    ]
+    bottom = max(lines, default=0)
+    if bottom <= top:
+        return shape
+    left, above, right, below = shape.window
+    return replace(shape, window=(left, max(above, bottom + 2.0), right, below))
+
+
+def _on_bar(grey: Pixels, letters: Mask) -> bool:
+    """Whether there are several letters on one grey, as on the screen and its bars; echoes are lines on many greys."""
+    pieces, _ = cv2.findContours(letters, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    between = grey[letters == 0]
+    if len(pieces) < _LINE or between.size == 0:
+        return False
+    return bool(np.median(cv2.absdiff(between, np.full_like(between, np.median(between)))) < _EVEN)
 
 
 def still_there(sector: Sector, sample: Pixels) -> bool:
@@ -136,10 +176,12 @@ def _region(regions: Sequence[Region], brightest: Pixels, background: int) -> tu
 def _fitted(echoes: Echoes) -> Shape:
     """The outline; with the small parts, too, where all together make a shape."""
     shape = fit_shape(echoes.every)
-    unsure = _UNCLEAR if echoes.moving else _UNSURE  # what moves is no logo
-    if shape.misfit > unsure and np.any(echoes.large != echoes.every):
+    # What moves is no logo; of a still, a part far from the picture makes a shape with much black in it.
+    doubt = shape.misfit > _UNCLEAR if echoes.moving else shape.cost > _UNSURE
+    if doubt and np.any(echoes.large != echoes.every):
         alone = fit_shape(echoes.large)
-        shape = alone if alone.misfit < shape.misfit else shape
+        better = alone.misfit < shape.misfit if echoes.moving else alone.cost < shape.cost - _UNSURE
+        shape = alone if better else shape
     if shape.misfit > _UNCLEAR:
         x, y, wide, tall = cv2.boundingRect(echoes.large)
         return replace(rectangle(x, y, x + wide, y + tall), cost=shape.cost, misfit=shape.misfit)
@@ -167,6 +209,8 @@ def find_echoes(sample: Pixels, background: int, scale: float) -> Echoes | None:
         background: grey of the empty screen.
     """
     height, width = sample.shape[1:]
+    if min(height, width) * scale < _TINY:
+        return None
     shape = (max(1, round(width * scale)), max(1, round(height * scale)))
     # Speckle in one frame; over many the brightest grey of each pixel is as even as a bar.
     speckle, rough, flat = _dense(_small(sample[len(sample) // 2], shape), background)
@@ -196,7 +240,7 @@ def find_echoes(sample: Pixels, background: int, scale: float) -> Echoes | None:
         flat &= 1 - moving
     lit &= 1 - flat
     large, every, panels = (
-        np.asarray(cv2.dilate(m, _disc(side // 20)), np.uint8) & lit for m in (large, parts, panels)
+        np.asarray(cv2.dilate(m, _disc(side // _CORNER)), np.uint8) & lit for m in (large, parts, panels)
     )
     ys, xs = np.flatnonzero(large.any(axis=1)), np.flatnonzero(large.any(axis=0))
     if large.sum() < _SMALLEST * large.size:

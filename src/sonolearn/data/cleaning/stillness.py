@@ -18,9 +18,9 @@ def is_frozen(before: Pixels, now: Pixels, mask: NDArray[np.uint8]) -> bool:
 
     Speckle changes with every transmit: live pictures of a probe at rest differ in many pixels.
     """
-    lit = cv2.bitwise_and(cv2.compare(before, _LIT, cv2.CMP_GT), mask)
-    echoes = cv2.countNonZero(lit)
+    lit = (before > _LIT) & (mask > 0)
+    echoes = np.count_nonzero(lit)
     if echoes == 0:
         return bool(np.array_equal(before, now))
-    changed = cv2.compare(cv2.absdiff(before, now), _STEP, cv2.CMP_GT)
-    return cv2.countNonZero(cv2.bitwise_and(changed, lit)) <= _CHANGED * echoes
+    changed = cv2.absdiff(before, now) > _STEP
+    return bool(np.count_nonzero(changed & lit) <= _CHANGED * echoes)

@@ -113,9 +113,7 @@ def _frames(path: Path, header: Dataset, takes: Callable[[int], bool], colour: b
             yield Frame(index, np.nan, *_shown(pixels, str(found["photometric_interpretation"]), table, colour))
 
 
-def _shown(
-    pixels: NDArray[Any], photometric: str, table: Lookup | None, colour: bool
-) -> tuple[Pixels, Pixels | None]:
+def _shown(pixels: NDArray[Any], photometric: str, table: Lookup | None, colour: bool) -> tuple[Pixels, Pixels | None]:
     """Stored values as uint8: (H, W) grey or luma, or (H, W, 3) RGB; and the chroma of luma."""
     if table is not None:
         return table(pixels), None
