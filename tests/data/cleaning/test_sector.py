@@ -183,10 +183,7 @@ REAL = {
 }
 
 
-WORSE = pytest.mark.xfail(reason="buttons beside the picture are taken in since small parts are joined by a wide fan")
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=WORSE) if "interson" in n else n for n in REAL])
+@pytest.mark.parametrize("name", REAL)
 def test_real_screens(shared_data: Path, name: str) -> None:
     cleaned = clean(open_scan(shared_data / name), 64, 5, config=CleaningConfig(reject=()))  # whatever else they show
     assert list(cleaned.frames)
