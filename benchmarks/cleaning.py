@@ -49,7 +49,8 @@ def score(file: Path) -> dict[str, Any]:
     scan = open_scan((file,))
     found: dict[str, Any] = {
         "name": file.stem, "said": [], "truth": [str(v) for v in truth["verdicts"]], "iou": [], "pixels": np.zeros(4),
-        "errors": np.zeros(3), "traits": " ".join(map(str, truth["traits"])), "shape": str(truth["shape"]), "tile": None,
+        "errors": np.zeros(3), "traits": " ".join(map(str, truth["traits"])), "shape": str(truth["shape"]),
+        "tile": None,
     }  # fmt: skip
     seen, index = None, 0
     for shots, goes_on in pieces(scan.frames()):
@@ -120,7 +121,7 @@ def table(results: list[dict[str, Any]]) -> str:
     rows = [
         ("sector IoU, median of scans", f"{np.median(iou):.4f}", ">= 0.98"),
         ("sector IoU, 5th percentile", f"{np.percentile(iou, 5):.4f}", ">= 0.95"),
-        (f"the same without the {len(iou) - len(lit)} scans whose far field is black", f"{np.percentile(lit, 5):.4f}", ""),
+        (f"the same without {len(iou) - len(lit)} scans with a black far field", f"{np.percentile(lit, 5):.4f}", ""),
         ("mark pixels gone: filled, or outside the found sector", f"{pixels[0] / pixels[1]:.4f}", ">= 0.95"),
         ("clean sector pixels touched", f"{pixels[2] / pixels[3]:.4f}", "<= 0.01"),
         ("error of marked pixels as recorded, grey levels", f"{errors[0] / errors[2]:.1f}", ""),

@@ -57,7 +57,6 @@ def test_what_a_screen_shows(name: str, frames: int) -> None:
     assert shown(mask, frames) == expected
 
 
-@pytest.mark.xfail(reason="a panel wider than tall, diagonally below another, is taken for a strip")
 def test_four_rectangles_are_pictures_and_not_strips() -> None:
     four = [rectangle(x, y, x + 290, y + 210) for x in (20, 330) for y in (20, 250)]
     assert shown(np.logical_or.reduce(four), 12) == "split"

@@ -162,4 +162,4 @@ def test_letters_side_by_side_are_words_and_crosses_and_arrows_are_none() -> Non
     assert words(marks) == []
     for row in (100, 200):
         cv2.putText(marks, "A P E X", (60, row), FONT, 0.9, 255, 2)
-    assert sorted(y + tall for _, y, _, tall in words(marks)) == [101, 201]
+    assert sorted(y + tall for _, y, _, tall in words(marks)) == [100, 200]

@@ -1,8 +1,8 @@
 """Cleaning a scan: the sector alone, marks filled, bad frames left out with a reason; frame by frame, in flat memory.
 
-A recording is read once, in pieces of one layout (`segments`). Of each piece the sector is found (`sector`), what the
-screen and each frame show (`layouts`, `colour`, `stillness`) and what is drawn on them (`marks`); good frames are filled
-(`inpaint`), cut out and scaled (`grey`).
+A recording is read once, in pieces of one layout (`segments`). Each piece is examined (`examine`): where the sector is
+(`sector`), what the screen and each frame show (`layouts`, `colour`, `stillness`) and what is drawn on them (`marks`).
+Good frames are filled (`inpaint`), cut out and scaled (`grey`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sonolearn.data.cleaning.segments import Shot, pieces
 from sonolearn.data.cleaning.verdicts import SENTENCES, Verdict
 from sonolearn.data.scans.scan import Frame, Pixels, Rejected, Scan
 
-_SHOWN = 3  # frames kept for the report
+_SHOWN, _APART = 3, 12  # frames kept for the report, and how many others lie between them
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _clean_frames(
     found, covered, kept = None, 0.0, 0
     for shots, goes_on in pieces(source):
         found = examine(shots, scan.regions, found if goes_on else None, config)
-        texts = 0
+        drawn = np.zeros(found.crops.shape[1:], np.uint8)
         for number, shot in enumerate(shots):
             cleaned.taken += 1
             verdict, marks = found.verdicts[number], found.marks[number]
@@ -103,17 +103,18 @@ def _clean_frames(
                 clean_frame = _cleaned(found, number, size, config)
                 if config.least_change > 0 and not thinner.keeps(clean_frame):
                     verdict, clean_frame = "alike", None
-            _remember(cleaned, scan, shot, found, number, clean_frame)
+            _keep_example(cleaned, shot, found, number, clean_frame)
             if verdict is not None or clean_frame is None:
                 cleaned.refused[verdict or "blank"] += 1
                 continue
+            _note_place(cleaned, scan, found.sector, size)
             kept += 1
             if marks is not None:
                 covered += cv2.countNonZero(marks) / max(1, cv2.countNonZero(found.sector.mask))
-                texts = texts or len(words(marks))
+                drawn |= marks
             cleaned.marked = covered / kept
             yield replace(shot.frame, pixels=clean_frame, chroma=None)
-        cleaned.texts = max(cleaned.texts, texts)
+        cleaned.texts = max(cleaned.texts, len(words(drawn)))
     if kept == 0:
         raise _none_good(cleaned)
 
@@ -128,32 +129,30 @@ def _cleaned(found: Examined, number: int, size: int, config: CleaningConfig) ->
     return fit(crop, size)
 
 
-def _remember(
-    cleaned: Cleaned, scan: Scan, shot: Shot, found: Examined, number: int, clean_frame: Pixels | None
-) -> None:
-    """Note where the sector is, and keep examples: the first frames, and the first good one."""
-    sector = found.sector
-    if clean_frame is not None and cleaned.sector is None:
+def _note_place(cleaned: Cleaned, scan: Scan, sector: Sector, size: int) -> None:
+    """Note where the sector of a good frame is; where it changes midway, no one pixel size holds."""
+    if cleaned.sector is None:
         cleaned.sector = sector
         mm_per_px = sector.mm_per_px or scan.mm_per_px
-        if mm_per_px:
-            cleaned.mm_per_px = mm_per_px / fit_scale(
-                sector.y1 - sector.y0, sector.x1 - sector.x0, size=len(clean_frame)
-            )
-    elif clean_frame is not None and cleaned.sector is not sector:
+        scale = fit_scale(sector.y1 - sector.y0, sector.x1 - sector.x0, size)
+        cleaned.mm_per_px = mm_per_px / scale if mm_per_px else None
+    elif cleaned.sector is not sector:
         cleaned.mm_per_px = None
-    good = sum(example.clean is not None for example in cleaned.examples)
-    if clean_frame is None and (good or cleaned.examples):
+
+
+def _keep_example(cleaned: Cleaned, shot: Shot, found: Examined, number: int, clean_frame: Pixels | None) -> None:
+    """Keep a few good frames, some time apart, for the report; the first frame until there is a good one."""
+    good = [example for example in cleaned.examples if example.clean is not None]
+    if len(good) >= _SHOWN or (good and cleaned.taken < _APART * len(good)):
         return
-    if good >= _SHOWN or (good and cleaned.taken < 12 * good):
+    if clean_frame is None and cleaned.examples:
         return
-    marks = found.marks[number]
+    whole, marks = None, found.marks[number]
     if marks is not None:
         whole = np.zeros(shot.luma.shape, np.uint8)
-        sector.crop(whole)[:] = marks
-        marks = whole
-    cleaned.examples = [e for e in cleaned.examples if e.clean is not None]
-    cleaned.examples.append(Example(shot.frame.pixels.copy(), sector if sector.shape else None, marks, clean_frame))
+        found.sector.crop(whole)[:] = marks
+    sector = found.sector if found.sector.shape else None
+    cleaned.examples = [*good, Example(shot.frame.pixels.copy(), sector, whole, clean_frame)]
 
 
 def _none_good(cleaned: Cleaned) -> Rejected:

@@ -17,7 +17,8 @@ from sonolearn.data.scans.scan import Pixels
 Mask = NDArray[np.uint8]
 
 _LEVELS = 16  # bins of luma in which a tint is measured
-_PIXELS = 50  # pixels that a bin needs
+_LEVEL = 0.005  # share of the pixels that a bin needs: ink may be all that is so bright
+_LIT = 30  # grey level from which on a tint shows
 _TINTED = 3  # chroma up to which nothing is tinted: rounding and compression
 _PATCH = 0.003  # of the sector: patches of flow are larger
 _THICK = 0.02  # of the shorter side: areas are thicker than this, strokes thinner
@@ -41,15 +42,13 @@ class Tint:
             luma: (H, W) of any size; sampled to the chroma's.
             chroma: (h, w, 2) Cb and Cr.
         """
-        expected: Pixels | tuple[int, ...] = (128, 128)
         if self.strength > _TINTED:
             height, width = chroma.shape[:2]
             small = luma if luma.shape == (height, width) else cv2.resize(luma, (width, height), interpolation=0)
             expected = self.table[small]
-            apart = cv2.absdiff(chroma, expected)
         else:
-            apart = cv2.absdiff(chroma, (128, 128, 0, 0))
-        return np.asarray(cv2.max(*cv2.split(apart)), np.uint8)
+            expected = np.full_like(chroma, 128)
+        return np.asarray(cv2.max(*cv2.split(cv2.absdiff(chroma, expected))), np.uint8)
 
 
 def find_tint(luma: Pixels, chroma: Pixels, mask: Mask) -> Tint:
@@ -60,13 +59,19 @@ def find_tint(luma: Pixels, chroma: Pixels, mask: Mask) -> Tint:
         chroma: (n, h, w, 2) or (h, w, 2).
         mask: (h, w), where to look.
     """
+    none = Tint(np.full((256, 2), 128, np.uint8))
     inside = np.broadcast_to(mask > 0, luma.shape)
+    lit = chroma[inside & (luma > _LIT)]
+    if lit.size == 0 or np.median(np.abs(lit.astype(np.int16) - 128).max(axis=-1)) <= _TINTED:
+        return none  # a tint is all over the picture; bright ink may be most of what is bright
     bins, values = luma[inside] // (256 // _LEVELS), chroma[inside]
     order = np.argsort(bins, kind="stable")
     groups = np.split(values[order], np.searchsorted(bins[order], np.arange(1, _LEVELS)))
-    known = [(level, np.median(group, axis=0)) for level, group in enumerate(groups) if len(group) >= _PIXELS]
+    known = [
+        (level, np.median(group, axis=0)) for level, group in enumerate(groups) if len(group) >= _LEVEL * len(order)
+    ]
     if not known:
-        return Tint(np.full((256, 2), 128, np.uint8))
+        return none
     centres = [(level + 0.5) * 256 / _LEVELS for level, _ in known]
     table = [np.interp(np.arange(256), centres, [median[c] for _, median in known]) for c in (0, 1)]
     return Tint(np.rint(np.stack(table, 1)).astype(np.uint8))
@@ -81,4 +86,4 @@ def areas(colour: Mask, mask: Mask) -> Mask:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
     large = stats[:, cv2.CC_STAT_AREA] >= _PATCH * cv2.countNonZero(mask)
     large[0] = False
-    return large[labels].astype(np.uint8)
+    return np.asarray(large[labels], np.uint8)

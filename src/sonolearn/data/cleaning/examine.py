@@ -1,4 +1,4 @@
-"""Examine a piece of a recording, frames of one layout: where the sector is, which frames are good, what is drawn on it."""
+"""Examine a piece of a recording, frames of one layout: the sector, which frames are good, what is drawn on them."""
 
 from __future__ import annotations
 
@@ -62,6 +62,7 @@ def examine(
         config: what to look for.
     """
     luma = np.stack([shot.luma for shot in shots])
+    found: Sector | None
     if before is not None and before.sector.shape is not None and still_there(before.sector, luma):
         found, screen = before.sector, before.screen
     else:
@@ -78,7 +79,10 @@ def examine(
     strengths = _colours(shots, sector, crops)
     colours = [None if s is None else (s > _COLOURED).astype(np.uint8) for s in strengths]
     drawn = _drawn_in_colour(strengths)
-    areas = [None if c is None else colour.areas(c & (1 - drawn), _scaled(sector.mask, c.shape)) for c in colours]
+    areas = [
+        None if c is None else colour.areas(c if drawn is None else c & (1 - drawn), _scaled(sector.mask, c.shape))
+        for c in colours
+    ]
     last = before.crops[-1] if before is not None and before.crops.shape[1:] == crops.shape[1:] else None
     verdicts = _of_frames(crops, areas, colours, sector, last, config)
     if config.marks == "keep":
@@ -196,11 +200,11 @@ def _colours(shots: Sequence[Shot], sector: Sector, crops: Pixels) -> list[Pixel
     return [None if chroma is None else tint.colour(crop, chroma) for crop, chroma in zip(crops, chromas, strict=True)]
 
 
-def _drawn_in_colour(strengths: Sequence[Pixels | None]) -> Mask | int:
-    """(h, w) 0 or 1: coloured pixels that stay as they are in all frames, as only graphics do; flow comes and goes."""
+def _drawn_in_colour(strengths: Sequence[Pixels | None]) -> Mask | None:
+    """Coloured pixels (h, w), 0 or 1, that stay as graphics do and flow does not; None of too few frames."""
     known = [s for s in strengths if s is not None]
     if len(known) < 3:
-        return 0
+        return None
     stack = np.stack(known)
     lowest, highest = stack.min(axis=0), stack.max(axis=0)
     drawn = ((lowest > _COLOURED) & (highest - lowest < _STEADY)).astype(np.uint8)

@@ -61,17 +61,17 @@ def several(
 
 
 def _by_areas(panels: Mask, misfit: float, cine: bool) -> Literal["", "split", "spectral"]:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(panels, connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(panels, connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA]
     order = [n for n in np.argsort(-areas) if n != 0]
     large = [(labels == n).astype(np.uint8) for n in order if areas[n] > _PANEL * areas[order[0]]]
     boxes = [cv2.boundingRect(panel) for panel in large]
-    for first, second in itertools.permutations(range(len(large)), 2):
-        if _is_strip(large[first], boxes[first], boxes[second]):
-            return "spectral"
     for first, second in itertools.combinations(range(len(large)), 2):
         if _same_outline(large[first], boxes[first], large[second], boxes[second]):
             return "split"
+    for first, second in itertools.permutations(range(len(large)), 2):
+        if _is_strip(large[first], boxes[first], boxes[second]):
+            return "spectral"
     if cine and len(large) > 1 and areas[order[1]] > _ALIKE * areas[order[0]] and _apart(boxes[0], boxes[1], panels):
         return "split"
     if cine and len(large) == 1 and misfit > _ONE_PICTURE:
@@ -105,7 +105,7 @@ def _same_outline(first: Mask, box: Sequence[int], second: Mask, other: Sequence
     for mask, (left, top) in ((first, (x, y)), (second, (u, v))):
         canvas = np.zeros((max(tall, taller), max(wide, wider)), np.uint8)
         corners = np.asarray(cv2.convexHull(np.asarray(cv2.findNonZero(mask))))
-        hulls.append(np.asarray(cv2.fillConvexPoly(canvas, corners - (left, top), 1)))
+        hulls.append(np.asarray(cv2.fillConvexPoly(canvas, corners - (left, top), 1), np.uint8))
     return float((hulls[0] & hulls[1]).sum()) > _SAME * float((hulls[0] | hulls[1]).sum())
 
 

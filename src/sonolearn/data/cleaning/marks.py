@@ -126,7 +126,7 @@ def stroke_marks(frame: Pixels, mask: Mask) -> Mask:
 
 def _is_ink(frame: Pixels, stroke: Mask) -> bool:
     """Whether a stroke (h, w) is of one bright grey that ends within a pixel; echoes fade over several."""
-    low, high = np.percentile(frame[stroke > 0], (30, 95))
+    low, high = np.percentile(frame[stroke > 0], (45, 95))
     if low < _INK or high - low > _INK_SPREAD:
         return False
     return _ends_sharply(frame, stroke)
@@ -145,8 +145,8 @@ def coloured_marks(strokes: Mask, mask: Mask) -> Mask:
     """(H, W) 0 or 1: coloured pixels of a frame that is no Doppler, (h, w) 0 or 1, inside the sector."""
     if strokes.shape != mask.shape:
         # Chroma of half the size: a stroke may cover less than the pixels that it colours, or a little more.
-        strokes = cv2.resize(strokes, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
-        strokes = cv2.dilate(strokes, np.ones((3, 3), np.uint8))
+        large = cv2.resize(strokes, mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        strokes = np.asarray(cv2.dilate(large, np.ones((3, 3), np.uint8)), np.uint8)
     return np.asarray(strokes & (mask > 0).astype(np.uint8), np.uint8)
 
 
@@ -158,8 +158,8 @@ def stands_out(frame: Pixels, stroke: float = _STROKE) -> Pixels:
 
 def grown(core: Mask, rim: Mask, mask: Mask) -> Mask:
     """Marks with the pixels next to them that may be their rim, inside the sector."""
-    wider = cv2.dilate(core, np.ones((3, 3), np.uint8))
-    return np.asarray(wider & rim & (mask > 0).astype(np.uint8), np.uint8)
+    wider = np.asarray(cv2.dilate(core, np.ones((3, 3), np.uint8)), np.uint8)
+    return wider & rim & (mask > 0).astype(np.uint8)
 
 
 def words(marks: Mask) -> list[Box]:

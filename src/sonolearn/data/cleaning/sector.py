@@ -2,8 +2,8 @@
 
 The machine's own regions (DICOM) are taken where they are there and agree with the picture; they are sometimes wrong.
 Otherwise the picture itself tells: echoes are one large, rough area, and in a cine they move; text, rulers and grey
-bars are small, thin, flat or still. Where that is not clear, the whole frame is kept: losing echoes is worse than
-keeping text.
+bars are small, thin, flat or still (`echoes`). An outline is fitted around them (`shapes`). Where none fits, their
+whole box is kept: losing echoes is worse than keeping text.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonolearn.data.cleaning.echoes import CONTRAST, Echoes, find_echoes
 from sonolearn.data.cleaning.marks import words
 from sonolearn.data.cleaning.shapes import Shape, fit_shape, rectangle
 from sonolearn.data.scans.scan import Pixels, Region
@@ -24,27 +25,15 @@ from sonolearn.data.scans.scan import Pixels, Region
 SectorSource = Literal["dicom", "image", "whole"]
 Mask = NDArray[np.uint8]
 
-_CONTRAST = 12  # grey levels by which echoes differ from the screen's background
-_MOVING = 6  # grey levels by which a pixel differs between frames of a cine, beyond compression noise
-_FAINT = 3  # the same of the faintest echoes
-_STEP = np.array([[0, -1, 1]], np.float32)  # from a pixel to the next
-_FLAT = 0.2  # mean step of grey from pixel to pixel up to which nothing was measured there
-_ROUGH = 1.0  # the same from which on it is speckle
-_LONGEST = 4  # longer side of a picture by its shorter one, at most
-_SMALLEST = 0.04  # share of the frame that a picture takes at least
 _WHOLE = 0.95  # share of the frame from which on a region is the whole screen
 _FILLED = 0.002  # share of a machine's region that must hold echoes
-_LARGE, _PART = 0.15, 0.01  # shares of the largest area: large areas of echoes, and small parts that shadows cut off
 _UNSURE = 0.03  # cost of an outline from which on another is tried
 _UNCLEAR = 0.1  # cost from which on the whole box is kept: losing echoes is worse than keeping text
 _STRAY, _STAYS = 0.03, 0.4  # shares of echoes outside and of the sector filled, by which a sector counts as the same
-_CORNER = 20  # of the side: how far from an area its rounded corners may lie
 # Of a line of text over the picture: how far down it reaches as a share of the height, its width by its height (and
 # its letters), and the grey levels that its letters stand out by.
 _HEADER, _LINE, _LETTER = 0.1, 3, 60
 _EVEN = 8  # grey levels by which half of the ground between letters departs from its median
-_TINY = 16  # px: nothing can be told on smaller screens
-_SOLID = 25  # moving parts thinner than the side by this are no echoes
 _WORK = 384  # px: the longer side at which pictures are examined
 
 
@@ -92,7 +81,8 @@ def find_sector(sample: Pixels, regions: Sequence[Region] = ()) -> Sector | None
     echoes = find_echoes(sample[:, y0:y1, x0:x1], background, scale)
     if echoes is None:
         return None
-    shape = _below_header(_fitted(echoes).scaled(1 / scale).moved(x0, y0), sample)
+    shape = _fitted(echoes).scaled(1 / scale).moved(x0, y0).inside((x0, y0, x1 - 1, y1 - 1))
+    shape = _below_header(shape, sample)
     rows, columns = np.nonzero(shape.draw(height, width))
     whole = (x1 - x0) * (y1 - y0) >= _WHOLE * height * width
     return Sector(
@@ -104,7 +94,8 @@ def find_sector(sample: Pixels, regions: Sequence[Region] = ()) -> Sector | None
 def _below_header(shape: Shape, sample: Pixels) -> Shape:
     """The shape cut off below lines of text at its upper border: machines write over the first rows of the picture."""
     height, width = sample.shape[1:]
-    inside = np.flatnonzero(shape.draw(height, width).any(axis=1))
+    mask = shape.draw(height, width)
+    inside = np.flatnonzero(mask.any(axis=1))
     top, tall = int(inside[0]), len(inside)
     reach = top + int(_HEADER * tall)
     # Letters stand still and are thin and bright: what is left of them when the ground is taken away.
@@ -116,6 +107,7 @@ def _below_header(shape: Shape, sample: Pixels) -> Shape:
         for x, y, wide, high in words(letters)
         if y + high <= reach
         and wide > _LINE * high
+        and mask[y : y + high, x : x + wide].any()
         and _on_bar(lowest[y : y + high, x : x + wide], letters[y : y + high, x : x + wide])
     ]
     bottom = max(lines, default=0)
@@ -167,7 +159,7 @@ def _region(regions: Sequence[Region], brightest: Pixels, background: int) -> tu
         x0, y0, x1, y1 = region.x0, region.y0, min(region.x1, width), min(region.y1, height)
         if x1 - x0 < 16 or y1 - y0 < 16:
             continue
-        filled = int(np.count_nonzero(np.abs(brightest[y0:y1, x0:x1].astype(np.int16) - background) > _CONTRAST))
+        filled = int(np.count_nonzero(np.abs(brightest[y0:y1, x0:x1].astype(np.int16) - background) > CONTRAST))
         if filled >= _FILLED * (x1 - x0) * (y1 - y0) and (best is None or filled > best[0]):
             best = (filled, region, x0, y0, x1, y1)
     return best[1:] if best else None
@@ -186,120 +178,3 @@ def _fitted(echoes: Echoes) -> Shape:
         x, y, wide, tall = cv2.boundingRect(echoes.large)
         return replace(rectangle(x, y, x + wide, y + tall), cost=shape.cost, misfit=shape.misfit)
     return shape
-
-
-class Echoes(NamedTuple):
-    """Where echoes are: (h, w) masks, 0 or 1."""
-
-    large: Mask
-    """The large areas; in a cine those that move."""
-    every: Mask
-    """These with small parts, which shadows and fluid cut off."""
-    panels: Mask
-    """All large areas, moving or not."""
-    moving: bool
-    """Whether the frames are a cine of which enough moves."""
-
-
-def find_echoes(sample: Pixels, background: int, scale: float) -> Echoes | None:
-    """Where echoes are, in a picture `scale` times as large; None where nothing looks like a picture.
-
-    Args:
-        sample: (n, H, W) uint8 grey frames.
-        background: grey of the empty screen.
-    """
-    height, width = sample.shape[1:]
-    if min(height, width) * scale < _TINY:
-        return None
-    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
-    # Speckle in one frame; over many the brightest grey of each pixel is as even as a bar.
-    speckle, rough, flat = _dense(_small(sample[len(sample) // 2], shape), background)
-    side = min(shape)
-    # Drops what is thinner than 5 % of the picture: lines of text, rulers, bars, traces.
-    thick = cv2.morphologyEx(rough, cv2.MORPH_OPEN, _disc(side // 20))
-    count, labels = cv2.connectedComponents(thick, connectivity=8)
-    if count < 2:
-        return None
-    areas = rough_areas = np.bincount(labels.ravel(), weights=speckle.ravel(), minlength=count)[1:]
-    lit = _lit(sample, background, shape)
-    moving = (_small(_moving(sample) * 255, shape) > 96).astype(np.uint8)
-    moved = np.bincount(labels.ravel(), weights=(moving & speckle).ravel(), minlength=count)[1:]
-    is_cine = moved.max() > 0.02 * moving.size
-    if is_cine:
-        # In a cine the picture is what moves: a still logo or panel counts for nothing.
-        areas = moved
-    # Opening rounded the corners off: what is lit and joined within a few px belongs to an area.
-    large, parts, panels = (
-        np.isin(labels, 1 + np.flatnonzero(sizes >= share * sizes.max())).astype(np.uint8)
-        for sizes, share in ((areas, _LARGE), (areas, _PART), (rough_areas, _LARGE))
-    )
-    if is_cine:
-        # Traces and clocks move, too, but are thin.
-        solid = cv2.morphologyEx(_mostly(moving, _window(shape)), cv2.MORPH_OPEN, _disc(side // _SOLID))
-        parts = large | np.asarray(solid, np.uint8)
-        flat &= 1 - moving
-    lit &= 1 - flat
-    large, every, panels = (
-        np.asarray(cv2.dilate(m, _disc(side // _CORNER)), np.uint8) & lit for m in (large, parts, panels)
-    )
-    ys, xs = np.flatnonzero(large.any(axis=1)), np.flatnonzero(large.any(axis=0))
-    if large.sum() < _SMALLEST * large.size:
-        return None
-    tall, wide = ys[-1] - ys[0] + 1, xs[-1] - xs[0] + 1
-    return None if max(tall, wide) > _LONGEST * min(tall, wide) else Echoes(large, every, panels, bool(is_cine))
-
-
-def _dense(grey: Pixels, background: int) -> tuple[Mask, Mask, Mask]:
-    """Three (H, W) masks of 0 and 1: where speckle is, where at least faint echoes may be, and flat pixels of bars.
-
-    In speckle most pixels differ from their neighbours; text is mostly gaps. Faint echoes differ a little from the
-    screen; what differs much and is flat is a bar of the screen.
-    """
-    values = grey.astype(np.float32)
-    # Along rows and along columns: a bar with a shade from top to bottom is flat along its rows.
-    steps = [cv2.boxFilter(np.abs(cv2.filter2D(values, -1, k)), -1, (3, 3)) for k in (_STEP, _STEP.T)]
-    roughness = np.minimum(*steps)
-    away = np.abs(values - background)
-    speckle = (roughness > _ROUGH) & (away > _CONTRAST)
-    bar = (away > _CONTRAST) & (roughness <= _FLAT)
-    faint = (away > _FAINT) & ~bar
-    window = _window(grey.shape)
-    speckle_mask, faint_mask = _mostly(speckle, window), _mostly(faint, window)
-    return speckle_mask, speckle_mask | faint_mask, bar.astype(np.uint8)
-
-
-def _lit(sample: Pixels, background: int, shape: tuple[int, int]) -> Mask:
-    """Pixels that differ from the screen at any time, without single ones and thin strokes; scaled to (width, height)."""
-    away = cv2.absdiff(sample.max(axis=0), np.full_like(sample[0], background))
-    # The rim of a picture is a mixture of echoes and screen: without this step outlines come out 1 px too wide.
-    away = np.asarray(cv2.erode(away, np.ones((3, 3), np.uint8)), np.uint8)
-    lit = (_small(away, shape) > _FAINT).astype(np.uint8)
-    letter = max(3, min(shape) // 60 | 1)  # px: strokes of letters are thinner
-    return np.asarray(cv2.morphologyEx(lit, cv2.MORPH_OPEN, np.ones((letter, letter), np.uint8)), np.uint8)
-
-
-def _window(shape: tuple[int, ...]) -> int:
-    """Side in px of the neighbourhood that tells an area from strokes."""
-    return max(3, min(shape) // 40) | 1
-
-
-def _mostly(mask: NDArray[Any], window: int) -> Mask:
-    """1 where more than half of the neighbourhood is set."""
-    share = cv2.boxFilter(mask.astype(np.float32), -1, (window, window), borderType=cv2.BORDER_REPLICATE)
-    return (share > 0.5).astype(np.uint8)
-
-
-def _small(image: Pixels, shape: tuple[int, int]) -> Pixels:
-    """An (H, W) image scaled down to (width, height)."""
-    return np.asarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _moving(sample: Pixels) -> Mask:
-    """(H, W) 0 or 1: where frames differ."""
-    return np.asarray(sample.max(axis=0) - sample.min(axis=0) > _MOVING, np.uint8)
-
-
-def _disc(size: int) -> Mask:
-    """A disc of about `size` px across, at least 3."""
-    size = max(3, size)
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size | 1, size | 1)), np.uint8)

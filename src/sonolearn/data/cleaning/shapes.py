@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -65,10 +65,17 @@ class Shape:
         window = (left * factor, top * factor, (right + 1) * factor - 1, (bottom + 1) * factor - 1)
         return replace(self, outline=(self.outline + 0.5) * factor - 0.5, window=window)
 
+    def inside(self, window: Window) -> Shape:
+        """The same shape, cut off at another window, too."""
+        left, top, right, bottom = (
+            outer(own, other) for outer, own, other in zip((max, max, min, min), self.window, window, strict=True)
+        )
+        return replace(self, window=(left, top, right, bottom))
+
     def moved(self, x: float, y: float) -> Shape:
         """The same shape, x px further to the right and y px further down."""
         left, top, right, bottom = self.window
-        return replace(self, outline=self.outline + (x, y), window=(left + x, top + y, right + x, bottom + y))
+        return replace(self, outline=self.outline + np.array([x, y]), window=(left + x, top + y, right + x, bottom + y))
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> Shape:
@@ -88,9 +95,9 @@ def fit_shape(echoes: Mask) -> Shape:
     x, y, wide, tall = cv2.boundingRect(points)
     box = (x, y, x + wide - 1, y + tall - 1)
     cost = _Cost(echoes, hull)
-    candidates = [Shape("hull", hull, box, cost(hull, box))]
-    for corners in _quadrilaterals(hull, box):
-        candidates.append(Shape("quadrilateral", corners, box, cost(corners, box)))
+    polygons: list[tuple[ShapeName, Points]] = [("hull", hull)]
+    polygons += [("quadrilateral", corners) for corners in _quadrilaterals(hull, box)]
+    candidates = [Shape(name, outline, box, cost(outline, box)) for name, outline in polygons]
     fan = _best_fan(echoes, hull, cost, _window(echoes, box))
     best = min([*candidates, *([fan] if fan else [])], key=lambda shape: shape.cost + _SLACK[shape.name])
     # A polygon around all echoes leaves nothing out: only its black pixels can speak against it.
@@ -133,8 +140,12 @@ def _quadrilaterals(hull: Points, box: Window) -> Iterator[Points]:
     left, top, right, bottom = box
     yield np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
     if len(hull) > 4:
-        # The four lines on which most of the hull lies: a parallelogram or a trapezoid.
-        yield np.asarray(cv2.minEnclosingConvexPolygon(hull.astype(np.float32)[:, None], 4)[1], np.float64)
+        # The four lines on which most of the hull lies: a parallelogram or a trapezoid. A hull of pixels is a staircase.
+        straight = cv2.approxPolyDP(hull.astype(np.float32)[:, None], 1.0, True)
+        if len(straight) > 4:
+            yield np.asarray(cv2.minEnclosingConvexPolygon(straight, 4)[1], np.float64)
+        else:
+            yield np.asarray(straight, np.float64)[:, 0]
 
 
 def _window(echoes: Mask, box: Window) -> Window:
@@ -161,7 +172,9 @@ def _best_fan(echoes: Mask, hull: Points, cost: _Cost, window: Window) -> Shape 
     if not starts:
         return None
     # Most steps on a picture of half the size, at a quarter of the time; the last ones on the whole.
-    coarse, half_window = _Cost(np.ascontiguousarray(echoes[::2, ::2]), hull / 2), tuple(side / 2 for side in window)
+    coarse = _Cost(np.ascontiguousarray(echoes[::2, ::2]), hull / 2)
+    left, top, right, bottom = window
+    half_window = (left / 2, top / 2, right / 2, bottom / 2)
     size = np.array([0.5, 0.5, 0.5, 0.5, 1, 1])
     refined = [
         _refined(np.array(start[1:]) * size, coarse, half_window, 1.0, _STEPS) for start in sorted(starts)[:_STARTS]
@@ -211,4 +224,4 @@ def _fan(parameters: Points) -> Points:
     x, y, near, far, axis, half = parameters
     angles = axis + _ARC * half
     beams = np.stack([np.sin(angles), np.cos(angles)], 1)
-    return np.concatenate([beams * max(near, 0.0), beams[::-1] * far]) + np.array([x, y])
+    return np.asarray(np.concatenate([beams * max(near, 0.0), beams[::-1] * far]) + np.array([x, y]), np.float64)
