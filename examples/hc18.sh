@@ -14,7 +14,12 @@ encoder=tf_efficientnet_lite0 weights=$data/weights/tf_efficientnet_lite0.in1k.f
 mkdir -p "$out" && cd "$out"
 
 sonolearn prepare --labels "$data/hc18/labels.csv" --columns.plane=trimester --columns.patient=exam --size 128 --out labelled
-sonolearn prepare "$data/hc18/unlabelled" --patient_pattern '\d+' --size 128 --out heads
+# Most of the unlabelled files are copies of labelled ones, some of which are for the test.
+mkdir -p unlabelled
+for image in "$data"/hc18/unlabelled/*; do
+    cmp -s "$image" "$data/hc18/labelled/$(basename "$image")" || ln -sf "$image" unlabelled/
+done
+sonolearn prepare unlabelled --patient_pattern '\d+' --size 128 --out heads
 sonolearn prepare "$data/lung_clips" --patient_pattern 'Reg_pat\d|.+' --size 128 --out lungs
 
 # The paper's learning rates are for a thousand epochs on a million images; a run this short needs larger ones.

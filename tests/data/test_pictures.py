@@ -116,7 +116,7 @@ def test_readable_text_is_shown_in_the_private_folder_only(tmp_path: Path, capsy
     page = tmp_path / "sonolearn-private" / "review.html"
     assert "data:image/jpeg;base64" in page.read_text(encoding="utf-8")
     assert store.scans["scan"][0] in page.read_text(encoding="utf-8")
-    assert f"1 scans had text inside the picture; see whether names are among it: {page}" in capsys.readouterr().err
+    assert f"scans with text on the picture: 1; see whether names are among it: {page}" in capsys.readouterr().err
     assert not list(store.path.rglob("*review*"))
     assert all(file.stat().st_mode & 0o077 == 0 for file in page.parent.rglob("*") if file.suffix in (".html", ".json"))
     # Cleaned anew without looking for marks, it holds no text that was found.

@@ -105,7 +105,7 @@ def summarise(items: Sequence[Item], blocks: Sequence[Block], out: Path, private
     say(f"frames left out: {refused.total()}{_because(refused)}")
     say(f"look at them before you go on: {out / PAGE}")
     if texts:
-        say(f"{texts} scans had text inside the picture; see whether names are among it: {private / REVIEW}")
+        say(f"scans with text on the picture: {texts}; see whether names are among it: {private / REVIEW}")
 
 
 def none_usable(items: Sequence[Item], private: Path) -> UserError:

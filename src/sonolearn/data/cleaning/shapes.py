@@ -140,7 +140,7 @@ def _quadrilaterals(hull: Points, box: Window) -> Iterator[Points]:
     left, top, right, bottom = box
     yield np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float64)
     if len(hull) > 4:
-        # The four lines on which most of the hull lies: a parallelogram or a trapezoid. A hull of pixels is a staircase.
+        # The four lines on which most of the hull lies: a parallelogram or a trapezoid. Hulls of pixels are staircases.
         straight = cv2.approxPolyDP(hull.astype(np.float32)[:, None], 1.0, True)
         if len(straight) > 4:
             yield np.asarray(cv2.minEnclosingConvexPolygon(straight, 4)[1], np.float64)
