@@ -1,8 +1,8 @@
 """How well cleaning does on trial scans with exact ground truth: sector, marks, verdicts, filling.
 
-    python benchmarks/cleaning.py OUT [--trials 200] [--frames 24] [--workers 2]
+    python benchmarks/cleaning.py OUT [--trials 200] [--frames 24] [--seed 0] [--workers 2]
 
-Renders the trial scans into OUT/trials once (MP4 and DICOM in turn, 640 x 480 px), cleans them as `sonolearn prepare`
+Renders the trial scans into OUT once (MP4 and DICOM in turn, 640 x 480 px), cleans them as `sonolearn prepare`
 does with its defaults, and prints one Markdown table. `--worst N` lists the scans that came out worst, and draws them.
 """
 
@@ -28,17 +28,16 @@ from sonolearn.data.phantom.trials.files import read_truth, write_trial
 from sonolearn.data.phantom.trials.trial import trial
 from sonolearn.data.scans.find import open_scan
 
-SEED = 0
 REASONS = ("doppler", "split", "frozen", "blank", "spectral", "rendering", "menu", "dark")
 
 
-def render(number: int, folder: Path, frames: int) -> Path:
+def render(number: int, folder: Path, frames: int, seed: int) -> Path:
     """Write one trial scan unless it is there."""
     cv2.setNumThreads(1)
     form = "dicom" if number % 2 else "mp4"
     file = folder / f"{number:03d}.{'dcm' if number % 2 else 'mp4'}"
     if not (file.exists() and file.with_suffix(".npz").exists()):
-        write_trial(trial(number, SEED, frames), folder, file.stem, form)
+        write_trial(trial(number, seed, frames), folder, file.stem, form)
     return file
 
 
@@ -165,15 +164,17 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=0, help="the thresholds were set on seed 0")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--worst", type=int, default=0)
     options = parser.parse_args()
-    folder = options.out / "trials"
+    folder = options.out / f"trials{options.seed or ''}"
     folder.mkdir(parents=True, exist_ok=True)
     with multiprocessing.get_context("spawn").Pool(options.workers) as pool:
-        files = pool.map(partial(render, folder=folder, frames=options.frames), range(options.trials), chunksize=1)
+        rendered = partial(render, folder=folder, frames=options.frames, seed=options.seed)
+        files = pool.map(rendered, range(options.trials), chunksize=1)
         results = pool.map(score, files, chunksize=1)
-    print(f"{options.trials} trial scans of {options.frames} frames, seed {SEED}; {platform.machine()}\n")
+    print(f"{options.trials} trial scans of {options.frames} frames, seed {options.seed}; {platform.machine()}\n")
     print(table(results))
     if options.worst:
         worst(results, options.worst, options.out)
