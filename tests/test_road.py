@@ -15,7 +15,7 @@ from sonolearn import cli
 from sonolearn.data.pseudonyms import open_private, read_sources
 from sonolearn.data.store import Store
 
-PHANTOM = "--patients 12 --labelled 0.75 --scans 1 --frames 4 --stills 5 --size 48 --workers 1"
+PHANTOM = "--patients 12 --labelled 0.75 --scans 1 --frames 4 --stills 5 --size 128 --workers 1"
 PREPARE = "--size 32 --frame_skip 2 --workers 1"
 SMALL = "--image_size 32 --workers 0 --accelerator cpu --precision 32-true"
 PRETRAIN = f"--encoder test_resnet {SMALL} --batch_size 4 --max_steps 2 --log_every 1 --valid_patients 0.3"
