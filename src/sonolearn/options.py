@@ -90,8 +90,13 @@ class Parser(ArgumentParser):
         """Raise the error of an option that does not exist, or of an argument too many."""
         if not dashes and not where:
             raise UserError(f"{self.command}: {word} is an argument too many; --help says what to give") from cause
-        hint = f"{nearest(word, self.known) or ';'} `sonolearn {self.command} --help` lists them"
-        raise UserError(f"{where or self.command}: there is no option {word}{hint}") from cause
+        hint = nearest(word, self.known)
+        if where == self.prog:
+            options = [name for name in self.known if "." not in name and name != "help"]
+            listed = "" if hint else f"; it takes {', '.join(options)}"
+        else:
+            listed = f"{'' if hint else ';'} `sonolearn {self.command} --help` lists them"
+        raise UserError(f"{where or self.command}: there is no option {word}{hint}{listed}") from cause
 
     def type_of(self, option: str) -> Any:
         """Type of a dotted option; None for the paths of the command."""
@@ -124,7 +129,38 @@ def read_yaml(parser: Parser, file: Path) -> dict[str, Any]:
     return found
 
 
-def _check_keys(parser: Parser, file: Path, found: dict[Any, Any], prefix: str = "") -> None:
+def read_options(kind: type, found: Mapping[str, Any], where: str, defaults: Mapping[str, Any] | None = None) -> Any:
+    """A config dataclass from a part of a YAML file that was read already.
+
+    Args:
+        kind: the dataclass.
+        found: its options, nested as in the file.
+        where: names file and part in errors, such as "cpu.yaml, methods.simclr".
+        defaults: nested options that go over the dataclass's own defaults.
+
+    Raises:
+        UserError: an option does not exist, or its value makes no sense.
+    """
+    parser = Parser(prog=where, allow_abbrev=False, exit_on_error=True)
+    parser.options = kind
+    parser.add_class_arguments(kind, None)
+    given = _groups_by_name(kind, found)
+    _check_keys(parser, where, given)
+    parser.set_defaults(flat(defaults or {}))
+    try:
+        return build(kind, parser.parse_object(given).as_dict())
+    except UserError as error:
+        raise UserError(f"{where}: {str(error).removeprefix(where).lstrip(': ')}") from error
+
+
+def _groups_by_name(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
+    """`views: ultrasound` as `views: {name: ultrasound}`, for every group of options that has a name."""
+    types = typing.get_type_hints(kind)
+    named = {o for o, t in types.items() if dataclasses.is_dataclass(t) and "name" in typing.get_type_hints(t)}
+    return {o: {"name": value} if o in named and isinstance(value, str) else value for o, value in found.items()}
+
+
+def _check_keys(parser: Parser, file: Path | str, found: dict[Any, Any], prefix: str = "") -> None:
     for key, value in found.items():
         name = f"{prefix}{key}"
         if name not in parser.known:
