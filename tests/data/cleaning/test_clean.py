@@ -231,6 +231,13 @@ def test_where_the_picture_changes_its_size_midway_the_scale_is_unknown() -> Non
     assert cleaned.mm_per_px is None
 
 
+def test_the_scale_of_the_whole_screen_is_known_however_long_the_scan() -> None:
+    scan = replace(scan_of(tissue(FAN, 50)), mm_per_px=0.5)  # two pieces
+    frames, cleaned = read(scan, CleaningConfig(sector=False, marks="keep", reject=()))
+    assert len(frames) == 50
+    assert cleaned.mm_per_px == pytest.approx(0.5 * 320 / SIZE)
+
+
 def test_the_reason_of_a_scan_is_that_of_most_frames() -> None:
     black = [np.zeros((240, 320), np.uint8)] * 3
     code, message = reason(scan_of([*black, *(frame[..., 0] for frame in shown("menu").frames)]))

@@ -130,13 +130,13 @@ def _cleaned(found: Examined, number: int, size: int, config: CleaningConfig) ->
 
 
 def _note_place(cleaned: Cleaned, scan: Scan, sector: Sector, size: int) -> None:
-    """Note where the sector of a good frame is; where it changes midway, no one pixel size holds."""
+    """Note where the sector of a good frame is; where its scale changes midway, no one pixel size holds."""
+    mm_per_px = sector.mm_per_px or scan.mm_per_px
+    if mm_per_px:
+        mm_per_px /= fit_scale(sector.y1 - sector.y0, sector.x1 - sector.x0, size)
     if cleaned.sector is None:
-        cleaned.sector = sector
-        mm_per_px = sector.mm_per_px or scan.mm_per_px
-        scale = fit_scale(sector.y1 - sector.y0, sector.x1 - sector.x0, size)
-        cleaned.mm_per_px = mm_per_px / scale if mm_per_px else None
-    elif cleaned.sector is not sector:
+        cleaned.sector, cleaned.mm_per_px = sector, mm_per_px
+    elif cleaned.mm_per_px != mm_per_px:
         cleaned.mm_per_px = None
 
 
