@@ -167,6 +167,11 @@ def test_chosen_frames_only_and_every_nth() -> None:
     assert all(frame.chroma is None for frame in frames)
 
 
+def test_chosen_frames_are_kept_however_alike_they_are() -> None:
+    config = CleaningConfig(reject=(), marks="keep", least_change=1)
+    assert [frame.index for frame in clean(scan_of(LIVE), SIZE, only=[1, 4, 7], config=config).frames] == [1, 4, 7]
+
+
 def test_colour_beside_luma_says_the_same_as_rgb() -> None:
     truth = shown("colour")
     planes = [cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb) for frame in truth.frames]

@@ -75,7 +75,7 @@ def clean(
         scan: what to clean.
         size: side S of the clean frames in px.
         step: take every n-th frame.
-        only: take these frames instead.
+        only: take these frames instead; labelled ones, say, which are kept however alike they are.
         config: what to take away.
 
     Raises:
@@ -83,14 +83,15 @@ def clean(
             most frames.
     """
     cleaned = Cleaned(iter(()))
-    cleaned.frames = _clean_frames(scan, scan.frames(step, only), size, config or CleaningConfig(), cleaned)
+    config = config or CleaningConfig()
+    thinner = Thinner(config.least_change) if config.least_change > 0 and only is None else None
+    cleaned.frames = _clean_frames(scan, scan.frames(step, only), size, config, thinner, cleaned)
     return cleaned
 
 
 def _clean_frames(
-    scan: Scan, source: Iterator[Frame], size: int, config: CleaningConfig, cleaned: Cleaned
+    scan: Scan, source: Iterator[Frame], size: int, config: CleaningConfig, thinner: Thinner | None, cleaned: Cleaned
 ) -> Iterator[Frame]:
-    thinner = Thinner(config.least_change)
     found, covered, kept = None, 0.0, 0
     for shots, goes_on in pieces(source):
         found = examine(shots, scan.regions, found if goes_on else None, config)
@@ -101,7 +102,7 @@ def _clean_frames(
             clean_frame = None
             if verdict is None:
                 clean_frame = _cleaned(found, number, size, config)
-                if config.least_change > 0 and not thinner.keeps(clean_frame):
+                if thinner is not None and not thinner.keeps(clean_frame):
                     verdict, clean_frame = "alike", None
             _keep_example(cleaned, shot, found, number, clean_frame)
             if verdict is not None or clean_frame is None:
