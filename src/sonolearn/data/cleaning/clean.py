@@ -98,36 +98,39 @@ def _clean_frames(
         drawn = np.zeros(found.crops.shape[1:], np.uint8)
         for number, shot in enumerate(shots):
             cleaned.taken += 1
-            verdict, marks = found.verdicts[number], found.marks[number]
-            clean_frame = None
-            if verdict is None:
-                clean_frame = _cleaned(found, number, size, config)
-                if thinner is not None and not thinner.keeps(clean_frame):
-                    verdict, clean_frame = "alike", None
-            _keep_example(cleaned, shot, found, number, clean_frame)
-            if verdict is not None or clean_frame is None:
-                cleaned.refused[verdict or "blank"] += 1
+            outcome = _cleaned(found, number, size, config, thinner)
+            if isinstance(outcome, str):
+                cleaned.refused[outcome] += 1
+                _keep_example(cleaned, shot, found, number, None)
                 continue
+            _keep_example(cleaned, shot, found, number, outcome)
             _note_place(cleaned, scan, found.sector, size)
             kept += 1
+            marks = found.marks[number]
             if marks is not None:
                 covered += cv2.countNonZero(marks) / max(1, cv2.countNonZero(found.sector.mask))
                 drawn |= marks
             cleaned.marked = covered / kept
-            yield replace(shot.frame, pixels=clean_frame, chroma=None)
+            yield replace(shot.frame, pixels=outcome, chroma=None)
         cleaned.texts = max(cleaned.texts, len(words(drawn)))
     if kept == 0:
         raise _none_good(cleaned)
 
 
-def _cleaned(found: Examined, number: int, size: int, config: CleaningConfig) -> Pixels:
-    """One frame (size, size): marks filled, everything outside the sector 0."""
+def _cleaned(
+    found: Examined, number: int, size: int, config: CleaningConfig, thinner: Thinner | None
+) -> Pixels | Verdict:
+    """One frame (size, size), marks filled and everything outside the sector 0; or why it is left out."""
+    verdict = found.verdicts[number]
+    if verdict is not None:
+        return verdict
     crop, marks = found.crops[number], found.marks[number]
     if marks is not None and config.marks != "keep":
         crop = inpaint(crop, marks, config.marks)
     if found.sector.shape is not None:
         crop = np.asarray(cv2.bitwise_and(crop, found.sector.mask))
-    return fit(crop, size)
+    clean_frame = fit(crop, size)
+    return clean_frame if thinner is None or thinner.keeps(clean_frame) else "alike"
 
 
 def _note_place(cleaned: Cleaned, scan: Scan, sector: Sector, size: int) -> None:
