@@ -6,6 +6,9 @@ what is around them, while the tissue moves; and, where nothing moves, thin stro
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +36,8 @@ _INK_STROKE = 1 / 80  # of the shorter side: of strokes of a still, which must b
 _OUTLINE = 7  # px: outlines of letters are thinner
 _INK = 190  # grey level of ink at least
 _SHARP = 0.85  # share of its height that a stroke has lost two pixels from its rim
-_INK_SPREAD = 14  # grey levels between the 10th and 90th percentile of a stroke's pixels
+_INK_SPREAD = 14  # grey levels between the 45th and 95th percentile of a stroke's pixels
+_AROUND = 4  # px around a stroke in which the ground is looked for
 _LONGEST = 0.3  # longer side of a connected stroke as a share of the picture's shorter one
 
 
@@ -53,21 +57,11 @@ def still_marks(frames: Pixels, mask: Mask) -> Mask:
     inner = cv2.erode(mask, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=255)
     core = ((out > _STANDS_OUT) & (change < np.maximum(_STILL, out // 4)) & (inner > 0)).astype(np.uint8)
     steady = (change < _STILL).astype(np.uint8)
-    core = _sharp(core, lowest)
+    # Near the probe and at borders echoes stand still, too, but fade.
+    core = _strokes(core, lowest, _ends_sharply)
     # Letters often have a dark outline, which stands as still as they do.
     marks = grown(core, ((out > _RIM) | (steady > 0)).astype(np.uint8), mask)
     return marks | _boxes(marks, lowest, steady, mask)
-
-
-def _sharp(core: Mask, lowest: Pixels) -> Mask:
-    """The strokes whose rims are sharp: near the probe and at borders echoes stand still, too, but fade."""
-    contours, _ = cv2.findContours(core, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    kept = np.zeros_like(core)
-    for x, y, wide, tall in map(cv2.boundingRect, contours):
-        box = (slice(max(0, y - 4), y + tall + 4), slice(max(0, x - 4), x + wide + 4))
-        if _ends_sharply(lowest[box], core[box]):
-            kept[box] |= core[box]
-    return kept
 
 
 def _boxes(marks: Mask, lowest: Pixels, steady: Mask, mask: Mask) -> Mask:
@@ -111,17 +105,33 @@ def stroke_marks(frame: Pixels, mask: Mask) -> Mask:
     """
     out = stands_out(frame, _INK_STROKE)
     core = ((out > _INK_STANDS_OUT) & (mask > 0)).astype(np.uint8)
-    contours, _ = cv2.findContours(core, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    kept = np.zeros_like(core)
-    for x, y, wide, tall in map(cv2.boundingRect, contours):
-        if wide * tall < 4 or max(wide, tall) > _LONGEST * min(mask.shape):
-            continue
-        box = (slice(max(0, y - 4), y + tall + 4), slice(max(0, x - 4), x + wide + 4))
-        if _is_ink(frame[box], core[box]):
-            kept[box] |= core[box]
+    kept = _strokes(core, frame, _is_ink, smallest=4, longest=_LONGEST * min(mask.shape))
     # Letters often have a dark outline.
     dark = cv2.morphologyEx(frame, cv2.MORPH_BLACKHAT, np.ones((_OUTLINE, _OUTLINE), np.uint8)) > _INK_STANDS_OUT
     return grown(kept, ((out > _RIM) | dark).astype(np.uint8), mask)
+
+
+def _strokes(
+    core: Mask, frame: Pixels, is_drawn: Callable[[Pixels, Mask], bool], smallest: int = 1, longest: float = math.inf
+) -> Mask:
+    """(H, W) 0 or 1: the connected strokes that pass a test of the frame and the strokes around them.
+
+    Args:
+        core: (H, W) 0 or 1, the strokes.
+        frame: (H, W) grey.
+        is_drawn: the test, of windows (h, w) of both.
+        smallest: area in px of the box around a stroke, at least.
+        longest: longer side in px of that box, at most.
+    """
+    contours, _ = cv2.findContours(core, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    kept = np.zeros_like(core)
+    for x, y, wide, tall in map(cv2.boundingRect, contours):
+        if wide * tall < smallest or max(wide, tall) > longest:
+            continue
+        window = (slice(max(0, y - _AROUND), y + tall + _AROUND), slice(max(0, x - _AROUND), x + wide + _AROUND))
+        if is_drawn(frame[window], core[window]):
+            kept[window] |= core[window]
+    return kept
 
 
 def _is_ink(frame: Pixels, stroke: Mask) -> bool:
