@@ -18,6 +18,7 @@ from sonolearn.config.methods import (
     SimCLRConfig,
     VICRegConfig,
 )
+from sonolearn.config.pool import PoolConfig
 from sonolearn.config.pretrain import Method, OptimizerConfig, PretrainConfig, Recipe
 from sonolearn.config.views import PositivesConfig, ViewsConfig
 
@@ -36,6 +37,7 @@ __all__ = [
     "Mode",
     "OptimizerConfig",
     "PhantomConfig",
+    "PoolConfig",
     "PositivesConfig",
     "Precision",
     "PrepareConfig",

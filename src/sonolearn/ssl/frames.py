@@ -70,6 +70,11 @@ class FramePool:
         """Pseudonyms of the patients, in the order of their frames, which unlike the pseudonyms depends on no key."""
         return list(dict.fromkeys(self.patient_of_frame))
 
+    @cached_property
+    def patient_number(self) -> NDArray[np.int64]:
+        """(n,) place of each frame's patient in `patients`."""
+        return np.asarray(pd.factorize(self.patient_of_frame)[0], np.int64)
+
     def mean_and_deviation(self, seed: int, sample: int = 1024) -> tuple[float, float]:
         """Mean and standard deviation of the grey values (0 to 1) over a seeded sample of frames."""
         chosen = generator_for(seed, "normalisation").permutation(len(self))[:sample]
