@@ -1,19 +1,17 @@
-"""The loader: what a batch holds depends on seed, epoch and sample, and on nothing else."""
+"""The loader: what a batch holds depends on seed and keys, and on nothing else."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sonolearn.config import Method as MethodName
 from sonolearn.data.store import Store
+from sonolearn.ssl.batches import FramePlan, StepSampler
 from sonolearn.ssl.frames import FramePool, training_frames
-from sonolearn.ssl.loader import BatchPlan, StepSampler, ViewPairs, make_loader, validation_batches
+from sonolearn.ssl.loader import ViewPairs, make_loader, validation_batches
 from sonolearn.ssl.methods import METHODS
 from sonolearn.ssl.pairs import PairMaker
 from ssl_methods import small
@@ -30,7 +28,7 @@ def pairs(pool: FramePool, seed: int, method: MethodName = "barlow_twins") -> Vi
 
 
 def batches(pool: FramePool, seed: int, workers: int, first: int = 0, last: int = 9) -> list[torch.Tensor]:
-    plan = BatchPlan(len(pool), 6, 1, seed)
+    plan = FramePlan(len(pool), 6, 1, seed)
     return list(make_loader(pairs(pool, seed), StepSampler(plan, first, last), workers, pin=False))
 
 
@@ -54,30 +52,6 @@ def test_views_of_a_frame_differ_between_epochs_and_within_a_pair(pool: FramePoo
     early, late = pairs(pool, 0)[(0, 3)], pairs(pool, 0)[(1, 3)]
     assert not torch.equal(early, late)
     assert not torch.equal(early[0], early[1])
-
-
-@given(
-    samples=st.integers(2, 300), batch_size=st.integers(2, 64), parts=st.sampled_from([1, 2, 4]), seed=st.integers(0, 9)
-)
-def test_every_epoch_shows_each_sample_at_most_once_and_drops_little(samples, batch_size, parts, seed) -> None:
-    batch_size = max(batch_size // parts, 2) * parts
-    plan = BatchPlan(samples, batch_size, parts, seed)
-    epoch = [plan.batch(step) for step in range(plan.steps_per_epoch)]
-    seen = np.concatenate([s for _, s in epoch]) if epoch else np.array([], int)
-    assert len(set(seen)) == len(seen), "a repeat within a batch would be taken for another frame"
-    assert samples - len(seen) < 2 * parts, "at most a part of one sample, and what does not divide, is left out"
-    assert all(len(s) % parts == 0 and len(s) // parts >= 2 for _, s in epoch)
-    assert {e for e, _ in epoch} <= {0}
-    if epoch:
-        assert plan.batch(plan.steps_per_epoch)[0] == 1
-
-
-def test_processes_share_each_batch_without_overlap() -> None:
-    plan = BatchPlan(40, 16, 2, seed=0)
-    for step, shares in enumerate(zip(*(StepSampler(plan, 0, 5, rank, 2) for rank in (0, 1)), strict=True)):
-        epoch, samples = plan.batch(step)
-        assert sorted(shares[0] + shares[1]) == sorted((epoch, int(s)) for s in samples)
-        assert len(shares[0]) == len(shares[1])
 
 
 def test_validation_gives_every_process_equally_many_batches_of_two_or_more() -> None:

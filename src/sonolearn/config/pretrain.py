@@ -18,6 +18,7 @@ from sonolearn.config.methods import (
     SimCLRConfig,
     VICRegConfig,
 )
+from sonolearn.config.pool import PoolConfig
 from sonolearn.config.views import PositivesConfig, ViewsConfig
 
 Method = Literal["autoencoder", "inpainting", "simclr", "moco", "byol", "barlow_twins", "vicreg"]
@@ -83,6 +84,11 @@ class PretrainConfig(EncoderConfig):
     """Frames in an optimiser step, over all processes and accumulated parts; a loss spans all processes."""
     accumulate: int = 1
     """Parts that a batch is cut into where memory is short; each part has a loss of its own."""
+    patients_per_batch: int | None = None
+    """Fill every batch with frames of exactly so many patients, equally many of each; every patient has its turn
+    equally often, so frames of one with few come more often. none: frames in any order."""
+    pool: PoolConfig = field(default_factory=PoolConfig)
+    """The part of the training frames that is learnt from."""
     image_size: int = 224
     """Side of the views in px."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
@@ -132,7 +138,7 @@ class PretrainConfig(EncoderConfig):
 
     def __post_init__(self) -> None:
         counts = ("epochs", "max_steps", "accumulate", "devices", "num_nodes", "valid_every", "log_every")
-        require_each(self, at_least_one, "give at least 1", *counts)
+        require_each(self, at_least_one, "give at least 1", *counts, "patients_per_batch")
         require_each(self, positive, "give more than 0", "checkpoint_minutes")
         require_each(self, not_negative, "give 0 or more", "workers")
         require(self.batch_size >= 2, f"--batch_size {self.batch_size}: SSL compares frames, give at least 2")
@@ -141,6 +147,11 @@ class PretrainConfig(EncoderConfig):
             self.batch_size % parts == 0 and self.batch_size // parts >= 2,
             f"--batch_size {self.batch_size}: give a multiple of accumulate x devices x num_nodes ({parts}), "
             f"at least {2 * parts}",
+        )
+        require(
+            self.patients_per_batch is None or self.batch_size % self.patients_per_batch == 0,
+            f"--patients_per_batch {self.patients_per_batch}: must divide --batch_size {self.batch_size}, as each "
+            "patient gives equally many frames; change one of them",
         )
         require(self.image_size >= 16, f"--image_size {self.image_size}: give at least 16 px")
         require(0 <= self.valid_patients < 1, f"--valid_patients {self.valid_patients}: give a share from 0 to below 1")

@@ -1,7 +1,7 @@
 """`sonolearn pretrain`: one loop for every SSL method.
 
 A run killed at any moment and started again with the same command ends with the same weights as one never stopped:
-order and views come from (seed, epoch, sample), everything else that changes is in the checkpoint.
+order and views come from (seed, step), everything else that changes is in the checkpoint.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ from sonolearn.config import PretrainConfig
 from sonolearn.console import Interrupted, UserError, progress, say, warn
 from sonolearn.data.store import Store
 from sonolearn.runs import claim, hash_file, seed_for
+from sonolearn.ssl.batches import StepSampler, make_plan
 from sonolearn.ssl.checkpoint import StopRequest, load_checkpoint, save_checkpoint
 from sonolearn.ssl.contact_sheet import write_sheet
 from sonolearn.ssl.devices import loader_processes, make_fabric
 from sonolearn.ssl.encoders import Card, encoder_file, load_encoder
 from sonolearn.ssl.frames import FramePool, hold_out_patients, training_frames
-from sonolearn.ssl.loader import BatchPlan, StepSampler, ViewPairs, as_pair, make_loader
+from sonolearn.ssl.loader import ViewPairs, as_pair, make_loader
 from sonolearn.ssl.methods import METHODS, Method
 from sonolearn.ssl.metrics_log import MetricsLog
 from sonolearn.ssl.monitors import MONITORS, collapse_in_words, has_collapsed
 from sonolearn.ssl.optim import set_learning_rate
 from sonolearn.ssl.pairs import PairMaker
+from sonolearn.ssl.pool import draw_pool
 from sonolearn.ssl.results import is_finished, write_results
 from sonolearn.ssl.validation import Validation
 
@@ -60,7 +62,8 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
         Interrupted: Ctrl-C or SIGTERM; the checkpoint is written.
     """
     opened = [Store(path) for path in stores]
-    train, valid = hold_out_patients(training_frames(opened), config.valid_patients, config.seed)
+    rest, valid = hold_out_patients(training_frames(opened), config.valid_patients, config.seed)
+    train = draw_pool(rest, config.pool)
     fabric = make_fabric(config.accelerator, config.precision, config.devices, config.num_nodes)
     fabric.launch()
     # Built before the folder is claimed: a mistyped encoder leaves nothing behind.
@@ -92,10 +95,7 @@ class Training:
         """Build model, optimiser and plan."""
         self.fabric, self.out, self.config = fabric, out, config
         self.train, self.valid = train, valid
-        processes = fabric.world_size
-        self.plan = BatchPlan(len(train), config.batch_size, processes * config.accumulate, config.seed)
-        if self.plan.steps_per_epoch == 0:
-            raise UserError(f"{len(train)} training frames are too few for {processes} processes; prepare more scans")
+        self.plan = make_plan(train, config, fabric.world_size)
         self.steps = min(config.epochs * self.plan.steps_per_epoch, config.max_steps or 2**62)
         if config.optimizer.warmup_epochs * self.plan.steps_per_epoch >= self.steps:
             warn(f"the learning rate warms up for longer than the {self.steps} steps; lower --optimizer.warmup_epochs")
@@ -205,9 +205,8 @@ class Training:
         pin = fabric.device.type == "cuda"
         for views in make_loader(ViewPairs(self.pairs), sampler, loader_processes(config.workers), pin):
             if self.step == 0 and fabric.is_global_zero:
-                epoch, samples = self.plan.batch(0)
-                shown = zip(samples[:: fabric.world_size][:8], views, strict=False)
-                write_sheet(self.out / "views.png", [[*self.pairs.sources(epoch, int(i)), *v] for i, v in shown])
+                shown = zip(self.plan.batch(0)[:: fabric.world_size][:8], views, strict=False)
+                write_sheet(self.out / "views.png", [[*self.pairs.sources(*key), *v] for key, v in shown])
             yield views
 
     def _at(self) -> dict[str, int]:
@@ -221,7 +220,7 @@ def check_neighbours(pairs: PairMaker) -> None:
     if alone == frames:
         raise UserError(
             f"{pairs.pool.stores[0].path}: no frame has another of its scan within {seconds:g} s; give a larger "
-            "--positives.seconds, a smaller --frame_skip to prepare, or --positives same_frame"
+            "--positives.seconds, a smaller --frame_skip to prepare, more --pool.frames, or --positives same_frame"
         )
     if alone:
         warn(f"{alone} of {frames} frames have no other within {seconds:g} s: both views are of the same frame there")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 from torch import nn
 
-from sonolearn.config import PretrainConfig
+from sonolearn.config import PoolConfig, PretrainConfig
 from sonolearn.data.store import Rows, Store
-from sonolearn.runs import machine, write_json, writing
+from sonolearn.runs import machine, plain, write_json, writing
 from sonolearn.ssl.checkpoint import CHECKPOINT
 from sonolearn.ssl.encoders import ENCODER_FILE, Card, save_encoder
 from sonolearn.ssl.frames import FramePool
@@ -38,7 +38,8 @@ def write_results(
         "method": config.method, "recipe": config.recipe, "views": config.views.name,
         "positives": config.positives.name, "encoder": card.encoder, "init": Path(config.init).name,
         "seed": config.seed,
-        "image_size": config.image_size, "batch_size": config.batch_size, "steps": steps,
+        "image_size": config.image_size, "batch_size": config.batch_size,
+        "patients_per_batch": config.patients_per_batch, "pool": _not_default(config.pool), "steps": steps,
         "epochs": round(steps * config.batch_size / len(pools[0]), 1),
         "seconds": round(seconds, 1), "device": device, "machine": machine(), "sonolearn": __version__,
         "frames": len(pools[0]), "patients": len(pools[0].patients), "scans": sum(_scans(pool) for pool in pools[:1]),
@@ -53,6 +54,11 @@ def write_results(
     }  # fmt: skip
     write_json(folder / SUMMARY, summary)
     (folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _not_default(config: PoolConfig) -> dict[str, int]:
+    default = plain(PoolConfig())
+    return {name: value for name, value in plain(config).items() if value != default[name]}
 
 
 def _patients(pools: tuple[FramePool, FramePool]) -> pd.DataFrame:
