@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision.transforms import v2
 
 from sonolearn.data.store import Frames, Rows
 from sonolearn.planes.head import batches_of
-from sonolearn.runs import seed_for
+from sonolearn.runs import generator_for
+from sonolearn.ssl.views.randaugment import randaugment
 
 Key = tuple[int, int]
 """(epoch, position in the subset)."""
@@ -24,19 +25,17 @@ class TrainingViews(Dataset[Tensor]):
 
     def __init__(self, images: Frames, rows: Rows, randaugment: tuple[int, int], seed: int) -> None:
         """Views of (n, H, W) uint8 images; `rows` name them, so that an image has the same views at every fraction."""
-        self.images, self.rows, self.seed = torch.from_numpy(images), rows, seed
-        operations, magnitude = randaugment
-        augment = [v2.RandAugment(operations, magnitude)] if operations else []
-        self.transform = v2.Compose([*augment, v2.RandomHorizontalFlip(), v2.RandomVerticalFlip()])
+        self.images, self.rows, self.seed = images, rows, seed
+        self.operations, self.magnitude = randaugment
 
     def __getitem__(self, key: Key) -> Tensor:
         """The view of an image in an epoch."""
         epoch, position = key
-        # torchvision draws from torch's CPU generator; nothing else may see or move it.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed_for(self.seed, "views", epoch, int(self.rows[position])))
-            view: Tensor = self.transform(self.images[position].unsqueeze(0))
-        return view[0]
+        rng = generator_for(self.seed, "views", epoch, int(self.rows[position]))
+        view = randaugment(self.images[position], self.operations, self.magnitude, rng)
+        across, down = rng.random(2) < 0.5
+        view = view[:: -1 if down else 1, :: -1 if across else 1]
+        return torch.from_numpy(np.ascontiguousarray(view))
 
 
 class EpochBatches(Sampler[list[Key]]):
