@@ -47,6 +47,8 @@ class OptimizerConfig:
     """cosine: down to final_lr; step: times decay after every decay_epochs."""
     warmup_epochs: float = 0.0
     """Epochs (fractions count) of linear warm-up."""
+    warmup_steps: int | None = None
+    """Optimiser steps of it, instead: the same for stores of any size."""
     final_lr: float = 0.0
     """The cosine ends at this share of the rate."""
     decay: float = 0.5624
@@ -57,7 +59,7 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         require_each(self, positive, "give more than 0", "optimizer.lr", "optimizer.decay", "optimizer.decay_epochs")
         require_each(self, at_least_one, "give at least 1, or null", "optimizer.lr_batch")
-        names = ("lr_biases", "weight_decay", "warmup_epochs")
+        names = ("lr_biases", "weight_decay", "warmup_epochs", "warmup_steps")
         require_each(self, not_negative, "give 0 or more", *(f"optimizer.{name}" for name in names))
         require_each(self, share, "give a share from 0 to 1", "optimizer.final_lr")
         require(0 <= self.momentum < 1, f"--optimizer.momentum {self.momentum}: give 0 to below 1")

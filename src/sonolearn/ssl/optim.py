@@ -44,9 +44,14 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig, batch_size: int) -
 def learning_rate(config: OptimizerConfig, step: int, steps: int, steps_per_epoch: int) -> float:
     """Share of `base_lr` at optimiser step `step` (from 0) of `steps`."""
     if config.schedule == "cosine":
-        return warmup_cosine(step, steps, config.warmup_epochs * steps_per_epoch, config.final_lr)
-    warmed = min(1.0, (step + 1) / (config.warmup_epochs * steps_per_epoch + 1))
+        return warmup_cosine(step, steps, warmup_steps(config, steps_per_epoch), config.final_lr)
+    warmed = min(1.0, (step + 1) / (warmup_steps(config, steps_per_epoch) + 1))
     return warmed * config.decay ** math.floor(step / (config.decay_epochs * steps_per_epoch))
+
+
+def warmup_steps(config: OptimizerConfig, steps_per_epoch: int) -> float:
+    """Optimiser steps of warm-up, as asked for in steps or in epochs."""
+    return config.warmup_epochs * steps_per_epoch if config.warmup_steps is None else config.warmup_steps
 
 
 def warmup_cosine(step: int, steps: int, warmup: float, final: float) -> float:

@@ -34,7 +34,7 @@ from sonolearn.ssl.loader import ViewPairs, as_pair, make_loader
 from sonolearn.ssl.methods import METHODS, Method
 from sonolearn.ssl.metrics_log import MetricsLog
 from sonolearn.ssl.monitors import MONITORS, collapse_in_words, has_collapsed
-from sonolearn.ssl.optim import set_learning_rate
+from sonolearn.ssl.optim import set_learning_rate, warmup_steps
 from sonolearn.ssl.pairs import PairMaker
 from sonolearn.ssl.pool import draw_pool
 from sonolearn.ssl.results import is_finished, write_results
@@ -97,7 +97,7 @@ class Training:
         self.train, self.valid = train, valid
         self.plan = make_plan(train, config, fabric.world_size)
         self.steps = min(config.epochs * self.plan.steps_per_epoch, config.max_steps or 2**62)
-        if config.optimizer.warmup_epochs * self.plan.steps_per_epoch >= self.steps:
+        if warmup_steps(config.optimizer, self.plan.steps_per_epoch) >= self.steps:
             warn(f"the learning rate warms up for longer than the {self.steps} steps; lower --optimizer.warmup_epochs")
         self.card, self.method, self.model, self.optimizer = build_model(fabric, train, config)
         self.pairs = PairMaker(train, config, self.method.pairing)
