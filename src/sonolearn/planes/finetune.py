@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from sonolearn.config import ClassifyConfig
 from sonolearn.data.store import Frames
-from sonolearn.planes.head import Best, Fitted, Probabilities, batches_of, class_weights, make_head, mean_loss
+from sonolearn.planes.head import Best, Fitted, PlaneClassifier, Probabilities, batches_of, class_weights, mean_loss
 from sonolearn.planes.images import Labelled, grey_statistics
 from sonolearn.planes.views import EpochBatches, TrainingViews, make_loader
 from sonolearn.runs import seed_for
@@ -21,22 +21,6 @@ from sonolearn.ssl.devices import loader_processes
 from sonolearn.ssl.encoders import feature_count, normalise
 
 EVALUATION_BATCH = 256
-
-
-class PlaneClassifier(nn.Module):
-    """Encoder, dropout on its features, one linear layer: (N, 1, H, W) float32 to (N, C) logits."""
-
-    def __init__(self, encoder: nn.Module, features: int, classes: int, dropout: float, seed: int) -> None:
-        """A classifier on an encoder of `features` features; the head's weights come from `seed`."""
-        super().__init__()
-        self.encoder = encoder
-        self.dropout = nn.Dropout(dropout)
-        self.head = make_head(features, classes, seed)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits of normalised images."""
-        logits: Tensor = self.head(self.dropout(self.encoder(images)))
-        return logits
 
 
 def fit_finetune(
@@ -99,7 +83,7 @@ def fit_finetune(
         best.offer(network, epoch, loss_of_epoch, valid[1].targets, predict(valid_frames))
         on_epoch()
     best.restore(network)
-    return Fitted(predict, best.epoch, best.score, best.history)
+    return Fitted(predict, best.epoch, best.score, best.history, network, (mean, std))
 
 
 def _epochs(count: int, config: ClassifyConfig) -> Iterator[tuple[int, int, int]]:

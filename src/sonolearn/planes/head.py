@@ -26,12 +26,32 @@ class Fitted:
         best_epoch: the epoch (from 1) that it keeps; 0 where there are none.
         valid_balanced_accuracy: of that epoch; NaN without a validation part.
         history: of each epoch the mean training loss and the validation balanced accuracy.
+        classifier: the fine-tuned network itself; None of other modes.
+        normalisation: mean and deviation of grey values (0 to 1) that it takes.
     """
 
     predict: Callable[[Tensor], Probabilities]
     best_epoch: int
     valid_balanced_accuracy: float
     history: list[dict[str, float]] = field(default_factory=list)
+    classifier: PlaneClassifier | None = None
+    normalisation: tuple[float, float] = (0.5, 0.5)
+
+
+class PlaneClassifier(nn.Module):
+    """Encoder, dropout on its features, one linear layer: (N, 1, H, W) float32 to (N, C) logits."""
+
+    def __init__(self, encoder: nn.Module, features: int, classes: int, dropout: float, seed: int) -> None:
+        """A classifier on an encoder of `features` features; the head's weights come from `seed`."""
+        super().__init__()
+        self.encoder = encoder
+        self.dropout = nn.Dropout(dropout)
+        self.head = make_head(features, classes, seed)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of normalised images."""
+        logits: Tensor = self.head(self.dropout(self.encoder(images)))
+        return logits
 
 
 class Best:
