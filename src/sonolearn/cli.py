@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import sonolearn
 from sonolearn import commands, config, recipes
+from sonolearn.config.study import StudyRunConfig
 from sonolearn.console import Interrupted, UserError
 from sonolearn.options import (
     Command,
@@ -27,12 +28,16 @@ EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
 
+STUDY = "study"
+"""The command whose second word says what to do."""
+
 COMMANDS = {
     "phantom": Command(commands.phantom, config.PhantomConfig, "out"),
     "prepare": Command(commands.prepare, config.PrepareConfig, "paths", "*"),
     "pretrain": Command(commands.pretrain, config.PretrainConfig, "stores", "+", recipes.layer_asked_for),
     "classify": Command(commands.classify, config.ClassifyConfig, "store"),
     "report": Command(commands.report, None, "runs", "+"),
+    "study run": Command(commands.study_run, StudyRunConfig, "plan"),
     "demo": Command(commands.demo, config.DemoConfig),
 }
 
@@ -46,8 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words[0] == "--version":
         print(f"sonolearn {sonolearn.__version__}")
         raise SystemExit(0)
+    count = 2 if words[0] == STUDY and len(words) > 1 else 1
     try:
-        run(words[0], words[1:])
+        run(" ".join(words[:count]), words[count:])
     except Interrupted as error:
         _stop(str(error), EXIT_INTERRUPTED)
     except KeyboardInterrupt:

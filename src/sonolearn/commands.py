@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonolearn.config import ClassifyConfig, DemoConfig, PhantomConfig, PrepareConfig, PretrainConfig
+from sonolearn.config.study import StudyRunConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,3 +112,19 @@ def demo(out: Path, config: DemoConfig | None = None) -> Path:
     from sonolearn.demo import demo as run
 
     return run(out, config or DemoConfig())
+
+
+def study_run(plan: Path, out: Path, config: StudyRunConfig | None = None) -> pd.DataFrame:
+    """Run a plan: pre-trainings, classifiers over label fractions and seeds; what is there already is not run again.
+
+    Args:
+        plan: a YAML file, or the name of a shipped plan: demo, cpu, study.
+        out: the study's folder; the same call goes on where it stopped.
+        config: where data lie, how much at a time, which runs.
+
+    Returns:
+        A row a finished downstream run.
+    """
+    from sonolearn.study.run import run_study
+
+    return run_study(plan, out, config or StudyRunConfig())

@@ -84,6 +84,10 @@ def writing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+class DiskFull(UserError):  # noqa: N818 - said as it is
+    """No space was left; nothing but freeing some helps."""
+
+
 @contextmanager
 def naming_disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or an unwritable folder into one sentence about `path`."""
@@ -95,7 +99,7 @@ def naming_disk_errors(path: Path) -> Iterator[None]:
         number = _system_error(error)
         if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             message = f"{path}: the disk is full; free some space and run the same command again to continue"
-            raise UserError(message) from error
+            raise DiskFull(message) from error
         if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
             raise UserError(f"{path}: cannot write there; choose a folder that you may write to") from error
         raise
@@ -145,8 +149,7 @@ def claim(folder: Path, command: str, config: Any, data: Mapping[str, str], unus
     Raises:
         UserError: the folder holds something else, or a run with other settings or data, which are named.
     """
-    settings = {k: v for k, v in plain(config).items() if k not in NOT_HASHED and k not in unused}
-    description = {"command": command, "config": settings, "data": dict(sorted(data.items()))}
+    description = _description(command, config, data, unused)
     name = hash_of(description)
     file = folder / RUN_FILE
     if file.exists():
@@ -160,6 +163,20 @@ def claim(folder: Path, command: str, config: Any, data: Mapping[str, str], unus
         raise UserError(f"{folder}: exists and is not a run of this command; give another --out")
     write_json(file, {**description, "hash": name, "sonolearn": __version__, "machine": machine()})
     return name
+
+
+def run_hash(command: str, config: Any, data: Mapping[str, str], unused: Collection[str] = ()) -> str:
+    """The hash that `claim` would give a run, known before there is a folder; arguments as there."""
+    return hash_of(_description(command, config, data, unused))
+
+
+def hashed_settings(config: Any, unused: Collection[str] = ()) -> dict[str, Any]:
+    """The options of a config dataclass that results depend on."""
+    return {k: v for k, v in plain(config).items() if k not in NOT_HASHED and k not in unused}
+
+
+def _description(command: str, config: Any, data: Mapping[str, str], unused: Collection[str]) -> dict[str, Any]:
+    return {"command": command, "config": hashed_settings(config, unused), "data": dict(sorted(data.items()))}
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

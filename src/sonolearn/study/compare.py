@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-from scipy import stats
-
 from sonolearn.planes.metrics import bootstrap_macro_f1, macro_f1_of
 from sonolearn.planes.tables import confusions
 from sonolearn.study.read import ClassifyRun
+from sonolearn.study.statistics.estimates import estimate, over_patients, over_units
 
 # Options that say what the encoder is; all others should agree between runs that are compared.
 WHAT_IS_COMPARED = frozenset({"init", "encoder", "encoder_args", "small_stem", "fractions", "seeds", "image_size"})
@@ -65,22 +63,8 @@ def _difference(run: ClassifyRun, baseline: ClassifyRun, fraction: float) -> Dif
     ours, theirs = (confusions(table[table["seed"].isin(seeds)], run.planes) for table in tables)
     pairs = macro_f1_of(ours.sum(1)) - macro_f1_of(theirs.sum(1))
     drawn = bootstrap_macro_f1(ours, seed=0) - bootstrap_macro_f1(theirs, seed=0)
-    low, high = _interval(pairs, float(np.nanvar(drawn)), patients=ours.shape[1])
-    return Difference(fraction, len(seeds), float(pairs.mean()), low, high)
-
-
-def _interval(pairs: np.ndarray, variance_of_patients: float, patients: int) -> tuple[float, float]:
-    """95 % interval of the mean of `pairs`."""
-    if len(pairs) < 2 or patients < 2:
-        return math.nan, math.nan
-    variance_of_seeds = float(pairs.var(ddof=1)) / len(pairs)
-    total = variance_of_seeds + variance_of_patients
-    mean = float(pairs.mean())
-    if total == 0:
-        return mean, mean
-    freedom = total**2 / (variance_of_seeds**2 / (len(pairs) - 1) + variance_of_patients**2 / (patients - 1))
-    reach = float(stats.t.ppf(0.975, freedom)) * math.sqrt(total)
-    return mean - reach, mean + reach
+    found = estimate(float(pairs.mean()), [over_units(pairs), over_patients(drawn, patients=ours.shape[1])])
+    return Difference(fraction, len(seeds), found.mean, found.low, found.high)
 
 
 def baseline_of(runs: list[ClassifyRun]) -> ClassifyRun | None:

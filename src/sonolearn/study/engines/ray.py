@@ -1,0 +1,90 @@
+"""Tasks on a Ray cluster, whose machines share the study's folder (NFS, Lustre ...): Moritz et al., OSDI 2018.
+
+A lost worker or machine costs the task at hand only: Ray says so, and the runner begins it again elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sonolearn.console import UserError
+from sonolearn.study.engines.engine import Ended, Outcome, perform, printing_into
+from sonolearn.study.folder import StudyFolder
+from sonolearn.study.tasks import Task
+
+Reply = tuple[Outcome, str, str, float]
+
+
+class RayEngine:
+    """As many tasks at a time as the cluster has GPUs, else cores; each gets its own process."""
+
+    def __init__(self, folder: StudyFolder, address: str | None, workers: int | None, threads: int | None) -> None:
+        """Join the cluster at `address`, or start Ray on this machine.
+
+        Raises:
+            UserError: Ray is not installed, or there is no cluster.
+        """
+        try:
+            import ray
+        except ImportError as error:
+            raise UserError("--engine ray: Ray is not installed; pip install 'sonolearn[ray]'") from error
+        self.ray, self.folder = ray, StudyFolder(folder.out.resolve())
+        try:
+            ray.init(address=address, log_to_driver=False, include_dashboard=False, ignore_reinit_error=True)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UserError(f"--address {address}: no Ray cluster answers there ({error}); start it first") from error
+        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        cores, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
+        self.workers = workers or gpus or cores
+        self.threads = threads or max(1, cores // self.workers)
+        # The runner begins a lost task again itself, so that it is said and counted.
+        needs: dict[str, Any] = {"num_cpus": self.threads, "num_gpus": 1 if gpus else 0, "max_retries": 0}
+        self._work = ray.remote(**needs, max_calls=0)(work)
+        self._running: dict[Any, tuple[Task, float]] = {}
+
+    @property
+    def free(self) -> int:
+        """How many more tasks can be handed out."""
+        return self.workers - len(self._running)
+
+    def start(self, task: Task) -> None:
+        """Hand a task to the cluster."""
+        loaders = 0 if self.threads == 1 else min(8, self.threads - 1)
+        self._running[self._work.remote(self.folder, task, self.threads, loaders)] = task, time.monotonic()
+
+    def wait(self) -> list[Ended]:
+        """Wait until a task ends or its worker is lost."""
+        ready, _ = self.ray.wait(list(self._running), num_returns=1)
+        return [self._ended(handle) for handle in ready]
+
+    def stop(self) -> list[Ended]:
+        """Cancel what runs, wait for it, and leave the cluster."""
+        for handle in self._running:
+            # As Ctrl-C in the worker: a pre-training writes its checkpoint.
+            self.ray.cancel(handle, force=False)
+        ended = [self._ended(handle) for handle in list(self._running)]
+        self.ray.shutdown()
+        return ended
+
+    def _ended(self, handle: Any) -> Ended:
+        task, begun = self._running.pop(handle)
+        try:
+            outcome, error, trace, seconds = self.ray.get(handle)
+        except self.ray.exceptions.TaskCancelledError:
+            return Ended(task, "stopped", seconds=time.monotonic() - begun)
+        except self.ray.exceptions.RayError as lost:
+            sentence = f"its worker was lost ({type(lost).__name__}); was the memory enough?"
+            return Ended(task, "lost", sentence, seconds=time.monotonic() - begun)
+        return Ended(task, outcome, error, trace, seconds)
+
+
+def work(folder: StudyFolder, task: Task, threads: int, loaders: int) -> Reply:
+    """What a Ray worker does."""
+    import torch
+
+    torch.set_num_threads(threads)
+    begun = time.perf_counter()
+    with printing_into(folder.log(task.name)):
+        outcome, error, trace = perform(folder, task, loaders)
+    return outcome, error, trace, time.perf_counter() - begun

@@ -1,0 +1,153 @@
+"""The folder of a study: what lies where, whose it is, and that one runner at a time works in it.
+
+study.json       the plan as read, fingerprints of the stores, machine; a changed store is refused
+data/            the phantom and its stores, where the plan makes them
+pretrain/HASH/   a folder a pre-training, as `pretrain` makes it
+runs/HASH.json   a record a downstream run; it exists when, and only when, the run is finished
+failed/TASK.json what went wrong
+features/        features of the test images, for the picture of embeddings
+cams/            Grad-CAM sheets
+logs/            what trainings printed
+timings.csv      a row a finished task: when, and how long
+results.parquet, results.csv, predictions.parquet    the tables
+report/          the page
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sonolearn.console import UserError, say
+from sonolearn.runs import machine, read_json, write_json
+from sonolearn.version import __version__
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Paths of a study."""
+
+    out: Path
+
+    @property
+    def record(self) -> Path:
+        """study.json."""
+        return self.out / "study.json"
+
+    @property
+    def data(self) -> Path:
+        """Where a plan's phantom and its stores are made."""
+        return self.out / "data"
+
+    def pretraining(self, run: str) -> Path:
+        """Run folder of a pre-training."""
+        return self.out / "pretrain" / run
+
+    def run(self, run: str) -> Path:
+        """Record of a downstream run."""
+        return self.out / "runs" / f"{run}.json"
+
+    def failure(self, task: str) -> Path:
+        """What is known of a task that failed."""
+        return self.out / "failed" / f"{task}.json"
+
+    def features(self, start: str) -> Path:
+        """Features of the test images by an initialisation."""
+        return self.out / "features" / f"{start}.npz"
+
+    def cam(self, run: str) -> Path:
+        """Grad-CAM sheet of a fine-tuned classifier."""
+        return self.out / "cams" / f"{run}.png"
+
+    def log(self, task: str) -> Path:
+        """What a task printed."""
+        return self.out / "logs" / f"{task}.txt"
+
+    @property
+    def timings(self) -> Path:
+        """A row a finished task."""
+        return self.out / "timings.csv"
+
+    def finished_runs(self) -> set[str]:
+        """Hashes of the downstream runs that are there; one look at the folder, however many."""
+        return {name[:-5] for name in _names(self.out / "runs") if name.endswith(".json") and name[0] != "."}
+
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """What failed, by name of the task."""
+        names = sorted(name for name in _names(self.out / "failed") if name.endswith(".json") and name[0] != ".")
+        return {name[:-5]: read_json(self.out / "failed" / name) for name in names}
+
+    def claim(self, plan: Any, data: Mapping[str, str]) -> None:
+        """Make the folder this study's, or check that it is; the plan may change, the data may not.
+
+        Raises:
+            UserError: another version's study, another store than before, or a folder of something else.
+        """
+        if self.record.exists():
+            self._check(read_json(self.record), data)
+        elif self.out.exists() and (not self.out.is_dir() or any(n != "data" for n in _names(self.out) - {"lock"})):
+            raise UserError(f"{self.out}: exists and is no study; give another --out")
+        write_json(
+            self.record,
+            {"version": VERSION, "sonolearn": __version__, "plan": plan, "data": dict(data), "machine": machine()},
+        )
+
+    def read(self) -> dict[str, Any]:
+        """study.json.
+
+        Raises:
+            UserError: there is none, or it is another version's.
+        """
+        if not self.record.is_file():
+            raise UserError(
+                f"{self.out}: is no study (it has no {self.record.name}); start one with `sonolearn study run`"
+            )
+        found: dict[str, Any] = read_json(self.record)
+        self._check_version(found)
+        return found
+
+    def _check(self, found: dict[str, Any], data: Mapping[str, str]) -> None:
+        self._check_version(found)
+        for name in sorted({*found["data"], *data}):
+            before, now = found["data"].get(name), data.get(name)
+            if before != now:
+                change = "has changed since" if before and now else "was " + ("added" if now else "taken away")
+                raise UserError(
+                    f"{self.out}: {name} {change} this study began (fingerprint {before or 'none'}, now "
+                    f"{now or 'none'}); its results would not compare: restore it, or give another --out"
+                )
+
+    def _check_version(self, found: Any) -> None:
+        version = found.get("version") if isinstance(found, dict) else None
+        if version != VERSION:
+            raise UserError(
+                f"{self.out}: holds results of version {version} of studies, this sonolearn writes version {VERSION}; "
+                "report them with the sonolearn that made them, or give another --out"
+            )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder: a second runner waits until the first one ends, however it ends."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        with (self.out / "lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                say(f"{self.out}: another runner works on this study; waiting until it ends")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries}
+    except FileNotFoundError:
+        return set()

@@ -1,0 +1,256 @@
+"""What a worker of a study does: a pre-training, everything on frozen features of one encoder, or one fine-tuning.
+
+A task writes its results itself and returns nothing: it can run in another process or on another machine that shares
+the study's folder. Done again after an interruption it does what is missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from sonolearn.config import ClassifyConfig
+from sonolearn.data.splits import label_fraction
+from sonolearn.data.store import PARTS, Frames, Store
+from sonolearn.planes.finetune import fit_finetune
+from sonolearn.planes.gradcam import write_cams
+from sonolearn.planes.head import Fitted
+from sonolearn.planes.images import Labelled, check_labels, labelled
+from sonolearn.planes.initialisation import Initialisation
+from sonolearn.planes.knn import fit_knn
+from sonolearn.planes.linear import fit_linear
+from sonolearn.planes.logistic import fit_heads
+from sonolearn.runs import hash_of, hashed_settings, writing
+from sonolearn.ssl.devices import make_fabric
+from sonolearn.ssl.features import extract, read_images
+from sonolearn.ssl.pretrain import pretrain
+from sonolearn.ssl.results import is_finished
+from sonolearn.study.folder import StudyFolder
+from sonolearn.study.grid import Downstream, Pretraining, Start
+from sonolearn.study.records import write_record
+
+
+@dataclass(frozen=True)
+class PretrainTask:
+    """One pre-training."""
+
+    pretraining: Pretraining
+    stores: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """Names it in failed/ and logs/."""
+        return f"pretrain-{self.pretraining.run}"
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        made = self.pretraining
+        return f"pre-training {made.name}{f', {made.pool}' if made.pool else ''}, seed {made.config.seed}"
+
+    @property
+    def runs(self) -> tuple[Downstream, ...]:
+        """It makes no classifier."""
+        return ()
+
+    def is_done(self, folder: StudyFolder) -> bool:
+        """Whether its results are there."""
+        return is_finished(folder.pretraining(self.pretraining.run))
+
+    def perform(self, folder: StudyFolder, loaders: int) -> None:
+        """Pre-train, or go on from the checkpoint."""
+        config = dataclasses.replace(self.pretraining.config, workers=loaders)
+        pretrain(self.stores, folder.pretraining(self.pretraining.run), config)
+
+
+@dataclass(frozen=True)
+class FrozenTask:
+    """All linear heads and nearest neighbours on the features of one encoder, which are extracted once."""
+
+    start: Start
+    runs: tuple[Downstream, ...]
+    modes: dict[str, ClassifyConfig]
+    store: Path
+
+    @property
+    def name(self) -> str:
+        """Names it in failed/ and logs/."""
+        return f"frozen-{self.start.key}"
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        return f"{len(self.runs)} classifiers on features of {in_words(self.start)}"
+
+    def perform(self, folder: StudyFolder, loaders: int) -> None:
+        """Fit and test all of them; records that are there already are left alone."""
+        start_time = time.perf_counter()
+        config = next(iter(self.modes.values()))
+        images = Images.of(self.store, _initialisation(folder, self.start, config).image_size)
+        features = self._features(folder, config, images)
+        fitted: list[tuple[Downstream, Fitted, float]] = []
+        for mode, of_mode in self.modes.items():
+            runs = [run for run in self.runs if run.mode == mode]
+            fitted += _fit_frozen(mode, runs, of_mode, features, images)
+        there = folder.finished_runs()
+        each = (time.perf_counter() - start_time) / max(1, len(fitted))
+        for run, classifier, chosen in fitted:
+            if run.run not in there:
+                subset = images.subset(run)
+                # JSON has no NaN.
+                regularisation = None if math.isnan(chosen) else chosen
+                more = {**_hashes(self.modes[run.mode], images), "seconds": each, "regularisation": regularisation}
+                probabilities = classifier.predict(features["test"])
+                write_record(folder, run, classifier, probabilities, subset, images.parts, images.planes, more)
+
+    def _features(self, folder: StudyFolder, config: ClassifyConfig, images: Images) -> dict[str, Tensor]:
+        encoder, card = _initialisation(folder, self.start, config).load(self.start.seed or 0)
+        fabric = make_fabric(config.accelerator, config.precision)
+        features = {part: extract(encoder, card, frames, fabric) for part, frames in images.frames.items()}
+        if not self.start.seed:
+            test = features["test"].cpu().numpy().astype(np.float16)
+            with writing(folder.features(self.start.key)) as temporary, temporary.open("wb") as file:
+                np.savez(file, features=test, rows=images.parts["test"].rows)
+        return features
+
+
+@dataclass(frozen=True)
+class FinetuneTask:
+    """One fine-tuning."""
+
+    run: Downstream
+    config: ClassifyConfig
+    store: Path
+    explain: bool
+    """Whether it also draws where the classifier looks."""
+
+    @property
+    def name(self) -> str:
+        """Names it in failed/ and logs/."""
+        return f"finetune-{self.run.run}"
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        return f"fine-tuning {in_words(self.run.start)}, {100 * self.run.fraction:g} %, seed {self.run.seed}"
+
+    @property
+    def start(self) -> Start:
+        """What it starts from."""
+        return self.run.start
+
+    @property
+    def runs(self) -> tuple[Downstream, ...]:
+        """The one classifier that it makes."""
+        return (self.run,)
+
+    def perform(self, folder: StudyFolder, loaders: int) -> None:
+        """Fine-tune, test once, write."""
+        start_time, run = time.perf_counter(), self.run
+        initialisation = _initialisation(folder, run.start, self.config)
+        images = Images.of(self.store, initialisation.image_size)
+        subset = images.subset(run)
+        # Random weights are those of the start; whatever else is drawn comes from the run's own seed.
+        encoder, _ = initialisation.load(run.start.seed or 0)
+        config = dataclasses.replace(self.config, workers=loaders)
+        train = images.frames["train"][images.parts["train"].positions(subset.rows)], subset
+        held_out = images.frames["valid"], images.parts["valid"]
+        fitted = fit_finetune(encoder, train, held_out, len(images.planes), config, run.seed, images.fabric(config))
+        probabilities = fitted.predict(torch.from_numpy(images.frames["test"]))
+        if self.explain:
+            test = images.parts["test"]
+            write_cams(folder.cam(run.run), fitted, images.frames["test"], test.targets, images.planes)
+        more = {
+            **_hashes(self.config, images),
+            "seconds": time.perf_counter() - start_time,
+            "regularisation": None,
+        }
+        write_record(folder, run, fitted, probabilities, subset, images.parts, images.planes, more)
+
+
+Task = PretrainTask | FrozenTask | FinetuneTask
+
+
+@dataclass(frozen=True)
+class Images:
+    """The labelled images of a store in memory, shared by the tasks of a process."""
+
+    store: Store
+    parts: dict[str, Labelled]
+    frames: dict[str, Frames]
+
+    @staticmethod
+    @lru_cache(maxsize=2)
+    def of(path: Path, size: int) -> Images:
+        """Read them, resized to `size` px."""
+        store = Store(path)
+        table = check_labels(store, PARTS)
+        parts = {part: labelled(store, table[table["split"] == part]) for part in PARTS}
+        return Images(store, parts, {name: read_images(store, part.rows, size) for name, part in parts.items()})
+
+    @property
+    def planes(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.store.planes
+
+    def subset(self, run: Downstream) -> Labelled:
+        """The labelled training images of a run's fraction and seed."""
+        assert self.store.labels is not None  # `of` has checked it
+        return self.parts["train"].at(label_fraction(self.store.labels, self.planes, run.fraction, run.seed).rows)
+
+    def fabric(self, config: ClassifyConfig) -> Fabric:
+        """Where to compute."""
+        return make_fabric(config.accelerator, config.precision)
+
+
+def in_words(start: Start) -> str:
+    """An initialisation for people."""
+    parts = [f"{start.name} ({start.encoder})", start.pool, "" if start.seed is None else f"seed {start.seed}"]
+    return ", ".join(part for part in parts if part)
+
+
+def _fit_frozen(
+    mode: str, runs: list[Downstream], config: ClassifyConfig, features: dict[str, Tensor], images: Images
+) -> list[tuple[Downstream, Fitted, float]]:
+    """Each run's classifier, and its regularisation where one was chosen."""
+    train, valid = images.parts["train"], images.parts["valid"]
+    subsets = [images.subset(run) for run in runs]
+    classes = len(images.planes)
+    if mode == "linear" and config.solver == "lbfgs":
+        heads = fit_heads(
+            features["train"], train.targets, [train.positions(subset.rows) for subset in subsets],
+            features["valid"], valid.targets, classes, config.regularisations, config.standardise,
+        )  # fmt: skip
+        return [
+            (run, Fitted(head.predict, 0, head.valid_balanced_accuracy), head.regularisation)
+            for run, head in zip(runs, heads, strict=True)
+        ]
+    fitted = []
+    for run, subset in zip(runs, subsets, strict=True):
+        own = features["train"][torch.from_numpy(train.positions(subset.rows)).to(features["train"].device)]
+        data = own, subset.targets, features["valid"], valid.targets, classes, config
+        classifier = fit_linear(*data, run.seed) if mode == "linear" else fit_knn(*data)
+        fitted.append((run, classifier, math.nan))
+    return fitted
+
+
+def _initialisation(folder: StudyFolder, start: Start, config: ClassifyConfig) -> Initialisation:
+    if start.pretraining:
+        init = str(folder.pretraining(start.pretraining.run))
+        return Initialisation(dataclasses.replace(config, init=init))
+    backbone = {name: getattr(start.backbone, name) for name in ("encoder", "encoder_args", "small_stem")}
+    return Initialisation(dataclasses.replace(config, init=start.init, **backbone))
+
+
+def _hashes(config: ClassifyConfig, images: Images) -> dict[str, str]:
+    settings = hashed_settings(dataclasses.replace(config, init="", fractions=(1.0,), seeds=1))
+    return {"data_hash": images.store.fingerprint, "config_hash": hash_of(settings)}
