@@ -159,3 +159,22 @@ def test_letters_side_by_side_are_words_and_crosses_and_arrows_are_none() -> Non
     for row in (100, 200):
         cv2.putText(marks, "A P E X", (60, row), FONT, 0.9, 255, 2)
     assert sorted(y + tall for _, y, _, tall in words(marks)) == [100, 200]
+
+
+@pytest.mark.parametrize("wide", [4, 6, 20])
+def test_a_grain_is_no_word_however_wide(wide: int) -> None:
+    marks = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.ellipse(marks, (300, 250), (wide, wide // 2), 0, 0, 360, 1, -1)
+    assert words(marks) == []
+
+
+@pytest.mark.parametrize("rim", [1, 3])
+@pytest.mark.parametrize("word", ["ANNA", "Zoe", "Kaya", "4CH", "12.4 mm", "15.03.2021"])
+def test_letters_are_a_word_with_their_rims_and_without(word: str, rim: int) -> None:
+    marks = np.zeros((HEIGHT, WIDTH), np.uint8)
+    (wide, tall), _ = cv2.getTextSize(word, FONT, 0.6, 1)
+    cv2.putText(marks, word, (200, 250), FONT, 0.6, 1, 1)
+    found = words(cv2.dilate(marks, np.ones((rim, rim), np.uint8)))
+    assert min(x for x, *_ in found) < 205
+    assert max(x + w for x, _, w, _ in found) > 195 + wide
+    assert max(y + h for _, y, _, h in found) >= 250 > min(y for _, y, *_ in found) > 245 - tall

@@ -27,6 +27,7 @@ _LIT = 30  # grey from which on a pixel is an echo at some time
 _EVEN = 6  # grey levels by which a box behind text differs from its median
 _TALLEST = 20  # px: letters are not taller, or a tenth of the picture
 _WORD = 6  # px: letters of a word are not further apart, and hardly smaller
+_SIDE_BY_SIDE = 0.25  # share of a word's rows that meet more than one stroke: those of smudged letters touch in some
 _GROUND = 0.1  # share of the words' rectangle that a box behind them shows at least
 _BOX, _LARGEST_BOX = 0.8, 0.15  # share of its rectangle that a box fills, and of the picture that it covers at most
 FEWEST = 6  # frames below which standing still means nothing
@@ -185,7 +186,13 @@ def words(marks: Mask) -> list[Box]:
         x, wide = x + _WORD, wide - 2 * _WORD
         if not 5 <= tall <= max(_TALLEST, marks.shape[0] // 10) or wide < 1.5 * tall:
             continue
-        ink = cv2.countNonZero(marks[y : y + tall, max(0, x) : x + wide]) / (wide * tall)
-        if 0.2 < ink < 0.9:
+        ink = marks[y : y + tall, max(0, x) : x + wide]
+        if 0.2 < cv2.countNonZero(ink) / (wide * tall) < 0.9 and _side_by_side(ink):
             found.append((max(0, x), y, wide, tall))
     return found
+
+
+def _side_by_side(ink: Mask) -> bool:
+    """Whether rows (h, w) meet several strokes, as they do in letters; a grain of speckle is one, however wide."""
+    borders = np.count_nonzero(np.diff(ink > 0, axis=1, prepend=False, append=False), axis=1)
+    return bool(np.mean(borders > 2) >= _SIDE_BY_SIDE)
