@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import re
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -232,8 +233,11 @@ def config_first(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def join_lists(words: Sequence[str], kind: type | None) -> list[str]:
-    """Write `--fractions 0.1 1.0` as `--fractions=[0.1,1.0]`, for every option that takes several numbers."""
-    lists = set(_list_options(kind)) if kind else set()
+    """Write `--fractions 0.1 1.0` as `--fractions=[0.1,1.0]`, for every option that takes several values.
+
+    Numbers end where something else begins, texts at the next option.
+    """
+    lists = dict(_list_options(kind)) if kind else {}
     joined: list[str] = []
     position = 0
     while position < len(words):
@@ -241,25 +245,34 @@ def join_lists(words: Sequence[str], kind: type | None) -> list[str]:
         position += 1
         option, equals, value = word.partition("=")
         if equals and option in lists and value[:1] not in "[(":
-            word = f"{option}=[{value}]"
+            word = f"{option}={_as_list([value], lists[option])}"
         end = position
-        while word in lists and end < len(words) and _is_number(words[end]):
+        while word in lists and end < len(words) and _goes_on(words[end], lists[word]):
             end += 1
-        joined.append(f"{word}=[{','.join(words[position:end])}]" if end > position else word)
+        joined.append(f"{word}={_as_list(words[position:end], lists[word])}" if end > position else word)
         position = end
     return joined
 
 
-def _list_options(kind: type, prefix: str = "--") -> list[str]:
-    """Dotted options of a config dataclass whose fields are tuples."""
-    types, found = typing.get_type_hints(kind), list[str]()
+def _goes_on(word: str, texts: bool) -> bool:
+    """Whether a word is a further value of an option that takes several texts, or several numbers."""
+    return word[:1] not in "-[(" if texts else _is_number(word)
+
+
+def _as_list(values: Sequence[str], texts: bool) -> str:
+    """The values as YAML has a list of them; texts may hold anything."""
+    return json.dumps(list(values)) if texts else f"[{','.join(values)}]"
+
+
+def _list_options(kind: type, prefix: str = "--") -> Iterator[tuple[str, bool]]:
+    """Dotted options of a config dataclass whose fields are tuples, and whether they are of texts."""
+    types = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         inner = types[field.name]
         if dataclasses.is_dataclass(inner):
-            found += _list_options(typing.cast(type, inner), f"{prefix}{field.name}.")
+            yield from _list_options(typing.cast(type, inner), f"{prefix}{field.name}.")
         elif typing.get_origin(inner) is tuple:
-            found.append(prefix + field.name)
-    return found
+            yield prefix + field.name, typing.get_args(inner)[0] is str
 
 
 def build(kind: type, options: dict[str, Any]) -> Any:
