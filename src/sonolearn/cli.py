@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import sonolearn
 from sonolearn import commands, config, recipes
-from sonolearn.config.study import StudyRunConfig
+from sonolearn.config.study import StudyPlanConfig, StudyRunConfig
 from sonolearn.console import Interrupted, UserError
 from sonolearn.options import (
     Command,
@@ -37,7 +37,10 @@ COMMANDS = {
     "pretrain": Command(commands.pretrain, config.PretrainConfig, "stores", "+", recipes.layer_asked_for),
     "classify": Command(commands.classify, config.ClassifyConfig, "store"),
     "report": Command(commands.report, None, "runs", "+"),
+    "study plan": Command(commands.study_plan, StudyPlanConfig, "plan"),
     "study run": Command(commands.study_run, StudyRunConfig, "plan"),
+    "study status": Command(commands.study_status, None, "study"),
+    "study report": Command(commands.study_report, None, "study"),
     "demo": Command(commands.demo, config.DemoConfig),
 }
 
@@ -99,7 +102,7 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
 def overview() -> str:
     """What `sonolearn --help` prints."""
     lines = ["usage: sonolearn COMMAND [options]", "", (sonolearn.__doc__ or "").splitlines()[0], "", "commands:"]
-    lines += [f"  {name:10} {about_function(command.function).short_description}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:12} {about_function(command.function).short_description}" for name, command in COMMANDS.items()]
     lines += [
         "",
         "`sonolearn COMMAND --help` lists its options; every command takes --config FILE.yaml, --print_config.",

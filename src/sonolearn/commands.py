@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonolearn.config import ClassifyConfig, DemoConfig, PhantomConfig, PrepareConfig, PretrainConfig
-from sonolearn.config.study import StudyRunConfig
+from sonolearn.config.study import StudyPlanConfig, StudyRunConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,6 +114,22 @@ def demo(out: Path, config: DemoConfig | None = None) -> Path:
     return run(out, config or DemoConfig())
 
 
+def study_plan(plan: Path, out: Path, config: StudyPlanConfig | None = None) -> pd.DataFrame:
+    """Print the runs of a plan, and how long they will take.
+
+    Args:
+        plan: a YAML file, or the name of a shipped plan: demo, cpu, study.
+        out: the study's folder.
+        config: where data lie; whether to take a few steps of each kind of training to time them.
+
+    Returns:
+        A row a kind of training.
+    """
+    from sonolearn.study.overview import show_plan
+
+    return show_plan(plan, out, config or StudyPlanConfig())
+
+
 def study_run(plan: Path, out: Path, config: StudyRunConfig | None = None) -> pd.DataFrame:
     """Run a plan: pre-trainings, classifiers over label fractions and seeds; what is there already is not run again.
 
@@ -128,3 +144,31 @@ def study_run(plan: Path, out: Path, config: StudyRunConfig | None = None) -> pd
     from sonolearn.study.run import run_study
 
     return run_study(plan, out, config or StudyRunConfig())
+
+
+def study_status(study: Path) -> pd.DataFrame:
+    """Print how far a study is.
+
+    Args:
+        study: the study's folder.
+
+    Returns:
+        A row an initialisation, pool and mode: planned, finished, failed.
+    """
+    from sonolearn.study.overview import show_status
+
+    return show_status(study)
+
+
+def study_report(study: Path) -> Path:
+    """Write the page of a study, its tables (CSV, LaTeX) and its figures (SVG, PNG).
+
+    Args:
+        study: the study's folder; the page is STUDY/report/index.html.
+
+    Returns:
+        The page.
+    """
+    from sonolearn.study.page import report_study
+
+    return report_study(study)

@@ -95,7 +95,7 @@ class FrozenTask:
         """Fit and test all of them; records that are there already are left alone."""
         start_time = time.perf_counter()
         config = next(iter(self.modes.values()))
-        images = Images.of(self.store, _initialisation(folder, self.start, config).image_size)
+        images = Images.of(self.store, starting_from(folder, self.start, config).image_size)
         features = self._features(folder, config, images)
         fitted: list[tuple[Downstream, Fitted, float]] = []
         for mode, of_mode in self.modes.items():
@@ -113,7 +113,7 @@ class FrozenTask:
                 write_record(folder, run, classifier, probabilities, subset, images.parts, images.planes, more)
 
     def _features(self, folder: StudyFolder, config: ClassifyConfig, images: Images) -> dict[str, Tensor]:
-        encoder, card = _initialisation(folder, self.start, config).load(self.start.seed or 0)
+        encoder, card = starting_from(folder, self.start, config).load(self.start.seed or 0)
         fabric = make_fabric(config.accelerator, config.precision)
         features = {part: extract(encoder, card, frames, fabric) for part, frames in images.frames.items()}
         if not self.start.seed:
@@ -156,7 +156,7 @@ class FinetuneTask:
     def perform(self, folder: StudyFolder, loaders: int) -> None:
         """Fine-tune, test once, write."""
         start_time, run = time.perf_counter(), self.run
-        initialisation = _initialisation(folder, run.start, self.config)
+        initialisation = starting_from(folder, run.start, self.config)
         images = Images.of(self.store, initialisation.image_size)
         subset = images.subset(run)
         # Random weights are those of the start; whatever else is drawn comes from the run's own seed.
@@ -243,7 +243,8 @@ def _fit_frozen(
     return fitted
 
 
-def _initialisation(folder: StudyFolder, start: Start, config: ClassifyConfig) -> Initialisation:
+def starting_from(folder: StudyFolder, start: Start, config: ClassifyConfig) -> Initialisation:
+    """The initialisation of a start, as `classify` knows it."""
     if start.pretraining:
         init = str(folder.pretraining(start.pretraining.run))
         return Initialisation(dataclasses.replace(config, init=init))
