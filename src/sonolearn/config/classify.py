@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from sonolearn.checks import at_least_one, not_negative, positive, require, require_each
 from sonolearn.config.encoder import EncoderConfig, Precision
 
 Mode = Literal["finetune", "linear", "knn"]
+Solver = Literal["adamw", "lbfgs"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class ClassifyConfig(EncoderConfig):
     """RandAugment operations and magnitude (0 to 30) of the training views of finetune; 0 operations for none."""
     standardise: bool = True
     """linear: batch norm without affine between features and head."""
+    solver: Solver = "adamw"
+    """linear: adamw as in the study; lbfgs: L2 logistic regression to its optimum, its strength chosen on the
+    validation part."""
+    regularisations: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+    """lbfgs: strengths to choose from, each the lambda of (lambda / 2) times the squared norm of the weights."""
     neighbours: int = 20
     """knn: how many neighbours vote."""
     temperature: float = 0.07
@@ -52,10 +59,20 @@ class ClassifyConfig(EncoderConfig):
     name: str | None = None
     """What tables and figures call this initialisation; None: made from `init`."""
 
+    @property
+    def trained_epochs(self) -> int:
+        """Most epochs of a training; 1 for what is fitted in one go."""
+        at_once = self.mode == "knn" or (self.mode == "linear" and self.solver == "lbfgs")
+        return 1 if at_once else self.epochs
+
     def __post_init__(self) -> None:
         require(
             len(self.fractions) > 0 and all(0 < f <= 1 for f in self.fractions),
             f"--fractions {list(self.fractions)}: give shares above 0, at most 1",
+        )
+        require(
+            len(self.regularisations) > 0 and all(0 < strength < inf for strength in self.regularisations),
+            f"--regularisations {list(self.regularisations)}: give numbers above 0",
         )
         require_each(self, at_least_one, "give at least 1", "seeds", "epochs", "max_steps", "neighbours")
         require_each(self, positive, "give more than 0", "lr", "temperature")

@@ -64,7 +64,7 @@ def _run_units(
 ) -> None:
     """Fit, test and write the missing units."""
     config = initialisation.config
-    done, epochs = total - len(missing), 1 if config.mode == "knn" else config.epochs
+    done, epochs = total - len(missing), config.trained_epochs
     try:
         material = Material(store, labels, initialisation, make_fabric(config.accelerator, config.precision))
         with progress("classify", len(missing) * epochs) as bar:

@@ -17,6 +17,7 @@ from sonolearn.planes.images import Labelled, labelled
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.planes.knn import fit_knn
 from sonolearn.planes.linear import fit_linear
+from sonolearn.planes.logistic import fit_logistic
 from sonolearn.ssl.features import extract, read_images
 
 
@@ -33,7 +34,7 @@ class Material:
         self.initialisation, self.config, self.fabric = initialisation, initialisation.config, fabric
         self.classes = len(store.planes)
         self.parts = {part: labelled(store, labels[labels["split"] == part]) for part in PARTS}
-        self.epochs = 1 if self.config.mode == "knn" else self.config.epochs
+        self.epochs = self.config.trained_epochs
         self._images = {p: read_images(store, part.rows, initialisation.image_size) for p, part in self.parts.items()}
         self._features: dict[str, Tensor] = {}
         self._features_of: int | None = None
@@ -47,7 +48,7 @@ class Material:
             on_epoch: called after every epoch.
 
         Raises:
-            UserError: fewer than two images, or a loss that is not finite.
+            UserError: fewer than two images, a loss or features that are not finite, or no convergence.
         """
         if len(subset) < 2:
             raise UserError(f"{len(subset)} training image is too few; give a larger fraction in --fractions")
@@ -61,9 +62,11 @@ class Material:
         features = self._features_for(seed)
         inputs = features["train"][torch.from_numpy(positions).to(features["train"].device)], truth
         held = features["valid"], valid.targets
-        if self.config.mode == "linear":
+        if self.config.mode == "linear" and self.config.solver == "adamw":
             return fit_linear(*inputs, *held, self.classes, self.config, seed, on_epoch)
         on_epoch()
+        if self.config.mode == "linear":
+            return fit_logistic(*inputs, *held, self.classes, self.config)
         return fit_knn(*inputs, *held, self.classes, self.config)
 
     def inputs(self, part: str, seed: int) -> Tensor:
