@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from sonolearn.study.compare import _interval, baseline_of, differing_settings, paired_differences
+from sonolearn.study.compare import baseline_of, differing_settings, paired_differences
 from sonolearn.study.read import ClassifyRun, read_run
 
 
@@ -73,28 +72,6 @@ def test_gains_that_change_sign_between_seeds_are_not_shown(runs: dict[str, Path
         with_predictions(run, {0: 1.0, 1: 0.2, 2: 1.0}), with_predictions(run, {0: 0.3, 1: 0.9, 2: 0.5})
     )
     assert not difference.shown
-
-
-def test_interval_is_students_where_patients_add_nothing() -> None:
-    pairs = np.array([0.1, 0.2, 0.4, 0.3])
-    expected = stats.t.interval(0.95, 3, loc=pairs.mean(), scale=stats.sem(pairs))
-    assert _interval(pairs, 0.0, patients=9) == pytest.approx(expected)
-
-
-def test_interval_widens_with_the_variance_over_patients() -> None:
-    pairs = np.array([0.2, 0.2, 0.2])
-    low, high = _interval(pairs, 0.05**2, patients=11)
-    assert (high - low) / 2 == pytest.approx(stats.t.ppf(0.975, 10) * 0.05)
-
-
-def test_interval_holds_the_true_difference_about_as_often_as_it_says() -> None:
-    rng, held, trials = np.random.default_rng(0), 0, 2000
-    for _ in range(trials):
-        patients = rng.normal(size=12) * 0.1  # each patient's own effect, shared by the seeds
-        pairs = 0.3 + patients.mean() + rng.normal(size=3) * 0.05
-        low, high = _interval(pairs, float(patients.var(ddof=1)) / 12, patients=12)
-        held += low < 0.3 < high
-    assert 0.93 < held / trials < 0.99
 
 
 def test_runs_of_other_stores_are_not_compared(runs: dict[str, Path]) -> None:
