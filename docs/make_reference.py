@@ -1,8 +1,8 @@
-"""Write docs/reference/commands.md from the code, so that no option is described twice.
+"""Write docs/reference/commands.md, and the keys of plans in study.md, from the code: no option is described twice.
 
     python docs/make_reference.py
 
-A test compares the page with what this makes.
+A test compares the pages with what this makes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from typing import Any
 from docstring_parser import parse, parse_from_object
 
 from sonolearn.cli import COMMANDS
+from sonolearn.config.study import PoolPlan, StartPlan, StudyData, StudyPlan
 from sonolearn.options import Command
 from sonolearn.runs import plain
 
 PAGE = Path(__file__).parent / "reference" / "commands.md"
+STUDY_PAGE = Path(__file__).parent / "reference" / "study.md"
+BEGIN, END = "<!-- plan keys -->\n", "<!-- /plan keys -->"
 
 INTRODUCTION = """# Commands
 
@@ -40,6 +43,30 @@ Messages and progress go to standard error, results to standard output.
 def page() -> str:
     """The whole page."""
     return "\n".join([INTRODUCTION, *(_section(name, command) for name, command in COMMANDS.items())])
+
+
+def study_page(text: str) -> str:
+    """The page of studies with the tables of a plan's keys between its marks made anew."""
+    parts = {
+        "A plan has these keys:": StudyPlan(encoders={"name": {}}),
+        "`data`:": StudyData(),
+        "Each of `pools`:": PoolPlan(),
+        "Each of `initialisations`:": StartPlan(),
+    }
+    blocks = []
+    for title, config in parts.items():
+        rows = [
+            f"| `{option}` | {'required' if option == 'encoders' and config.encoders else value} | {meaning} |"
+            for option, value, meaning in options(config)
+        ]
+        blocks.append("\n".join([title, "", "| key | default | meaning |", "|---|---|---|", *rows, ""]))
+    own = (
+        "Each of `encoders` takes `encoder`, `encoder_args` and `small_stem`; `pretrain` and each of `methods` the options\n"
+        "of [pretrain](commands.md#pretrain); `classify` and each of `modes` those of [classify](commands.md#classify);\n"
+        "`data.phantom` and `data.prepare` those of [phantom](commands.md#phantom) and [prepare](commands.md#prepare).\n"
+    )
+    start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+    return text[:start] + "\n".join([*blocks, own]) + text[end:]
 
 
 def _section(name: str, command: Command) -> str:
@@ -65,7 +92,7 @@ def _usage(name: str, command: Command, helps: dict[str, str]) -> str:
         words.append({None: place, "*": f"[{place} ...]", "+": f"{place} [{place} ...]"}[command.count])
     if "labels" in helps:
         words.append("[--labels LABELS]")
-    if command.positional != "out":
+    if "out" in helps and command.positional != "out":
         words.append("--out OUT")
     return " ".join([*words, "[options]"] if command.config else words)
 
@@ -91,7 +118,7 @@ def _meanings(kind: type) -> dict[str, str]:
 
 def _default(value: Any) -> str:
     value = plain(value)
-    if value is None:
+    if value is None or value == []:
         return "none"
     if isinstance(value, list):
         return f"`{' '.join(f'{v:.4g}' if isinstance(v, float) else str(v) for v in value)}`"
@@ -104,3 +131,4 @@ def _sentence(text: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    STUDY_PAGE.write_text(study_page(STUDY_PAGE.read_text(encoding="utf-8")), encoding="utf-8")

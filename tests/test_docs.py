@@ -19,6 +19,8 @@ from sonolearn import cli
 from sonolearn.config.cleaning import REASONS
 from sonolearn.data.pseudonyms import SOURCE_COLUMNS
 from sonolearn.data.storing import DUPLICATE_COLUMNS, LABEL_COLUMNS, REJECTED_COLUMNS, SCAN_COLUMNS
+from sonolearn.study.plan import read_plan
+from sonolearn.study.results import RESULTS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -65,8 +67,7 @@ SONOLEARN_COMMANDS = [shown for shown in ALL_COMMANDS if shown.words]
 
 @pytest.mark.parametrize("shown", SONOLEARN_COMMANDS, ids=str)
 def test_every_command_shown_is_understood_by_the_command_line(shown: Shown) -> None:
-    name, *words = shown.words[1:]
-    cli.parse(name, words)  # values that make no sense are refused, too
+    cli.parse(*cli.command_of(shown.words[1:]))  # values that make no sense are refused, too
 
 
 def test_the_road_in_the_readme_is_six_commands_from_scans_to_a_report() -> None:
@@ -167,6 +168,24 @@ def test_the_reference_names_every_reason_for_a_rejection() -> None:
 def test_the_reference_of_commands_is_what_the_code_says() -> None:
     committed = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
     assert committed == reference_maker().page(), "run `python docs/make_reference.py`"
+
+
+def test_the_reference_of_plans_is_what_the_code_says() -> None:
+    committed = (DOCS / "reference" / "study.md").read_text(encoding="utf-8")
+    assert committed == reference_maker().study_page(committed), "run `python docs/make_reference.py`"
+
+
+def test_the_reference_of_studies_names_every_column_of_their_table() -> None:
+    page = (DOCS / "reference" / "study.md").read_text(encoding="utf-8")
+    assert [column for column in RESULTS if f"`{column}`" not in page] == []
+
+
+def test_the_plan_in_the_how_to_is_a_plan(tmp_path: Path) -> None:
+    (text,) = blocks(DOCS / "how-to" / "study.md", "yaml")
+    (tmp_path / "plan.yaml").write_text(text)
+    plan = read_plan(tmp_path / "plan.yaml")
+    assert list(plan.methods) == ["simclr", "SimCLR, nearby frames"]
+    assert plan.methods["SimCLR, nearby frames"].configs["resnet18"].positives.name == "nearby_frames"
 
 
 def reference_maker() -> ModuleType:

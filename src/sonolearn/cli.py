@@ -54,9 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if words[0] == "--version":
         print(f"sonolearn {sonolearn.__version__}")
         raise SystemExit(0)
-    count = 2 if words[0] == STUDY and len(words) > 1 else 1
     try:
-        run(" ".join(words[:count]), words[count:])
+        run(*command_of(words))
     except Interrupted as error:
         _stop(str(error), EXIT_INTERRUPTED)
     except KeyboardInterrupt:
@@ -69,6 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{error.filename or words[0]}: {error.strerror or error}; check it and run the same command",
             EXIT_USER_ERROR,
         )
+
+
+def command_of(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The name of the command, of one word or of two, and the words that follow it."""
+    count = 2 if words[0] == STUDY and len(words) > 1 else 1
+    return " ".join(words[:count]), words[count:]
 
 
 def run(name: str, words: Sequence[str]) -> None:
