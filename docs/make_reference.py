@@ -61,9 +61,10 @@ def study_page(text: str) -> str:
         ]
         blocks.append("\n".join([title, "", "| key | default | meaning |", "|---|---|---|", *rows, ""]))
     own = (
-        "Each of `encoders` takes `encoder`, `encoder_args` and `small_stem`; `pretrain` and each of `methods` the options\n"
-        "of [pretrain](commands.md#pretrain); `classify` and each of `modes` those of [classify](commands.md#classify);\n"
-        "`data.phantom` and `data.prepare` those of [phantom](commands.md#phantom) and [prepare](commands.md#prepare).\n"
+        "Each of `encoders` takes `encoder`, `encoder_args` and `small_stem`; `pretrain` and each of `methods` the\n"
+        "options of [pretrain](commands.md#pretrain); `classify` and each of `modes` those of\n"
+        "[classify](commands.md#classify); `data.phantom` and `data.prepare` those of [phantom](commands.md#phantom)\n"
+        "and [prepare](commands.md#prepare).\n"
     )
     start, end = text.index(BEGIN) + len(BEGIN), text.index(END)
     return text[:start] + "\n".join([*blocks, own]) + text[end:]
