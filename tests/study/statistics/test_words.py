@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from itertools import product
 
@@ -10,7 +11,7 @@ import pytest
 
 from sonolearn.study.statistics.analysis import Statistics, analyse
 from sonolearn.study.statistics.sentences import p_value
-from sonolearn.study.statistics.words import paragraphs
+from sonolearn.study.statistics.words import paragraphs, recommended
 from study.statistics.simulated import by_chance, row, study
 
 NAMES = ("random", "ImageNet", "SimCLR", "Barlow Twins")
@@ -74,6 +75,21 @@ def test_results_of_one_pretraining_are_said_to_be_of_that_encoder() -> None:
     assert "among these very encoders, Barlow Twins" in text
     assert "Pre-trained once: Barlow Twins and SimCLR; what is said of them holds for these encoders" in text
     assert "these very encoders" not in paragraphs(analysed(4))[KEY]
+
+
+def test_a_reference_on_two_pools_has_a_sentence_for_each() -> None:
+    rows = [row(n, s, pretrain_seed=s, pool=pool) for n in ("SimCLR", "BYOL") for pool in "ab" for s in range(3)]
+    runs = study(rows, by_chance(np.random.default_rng(0), lambda _: 1))
+    text = paragraphs(analyse(*runs, reference="SimCLR", draws=50))[KEY]
+    for pool in "ab":
+        (sentence,) = re.findall(rf"Against SimCLR \({pool}\)[^.]*: no difference is shown for (.*?)\.", text)
+        assert sentence.startswith(f"BYOL ({pool})")
+
+
+def test_a_share_below_1_is_not_written_as_all() -> None:
+    (answer,) = analyse(*study([row(n, 0) for n in "AB"], lambda _: np.array([3, 1]))).recommendations
+    assert "came first in 99 % " in recommended(dataclasses.replace(answer, first=(0.9996, 0.0004)))
+    assert "came first in 100 % " in recommended(dataclasses.replace(answer, first=(1.0, 0.0)))
 
 
 def test_trainings_without_a_result_are_counted() -> None:

@@ -85,7 +85,8 @@ def recommended(answer: Recommendation) -> str:
     at = f"At {percent(answer.fraction)} of the labels" if answer.fraction is not None else _together(answer.fractions)
     at += ", among these very encoders" if answer.one_pretraining else ""
     leader, *others = answer.candidates
-    share = f"{leader} came first in {percent(round(answer.first[0], 2))} of the redrawn studies"
+    first = math.floor(100 * answer.first[0] + 1e-9)  # cut, so that 99.9 % do not become all
+    share = f"{leader} came first in {first} % of the redrawn studies"
     lower = [name for name in answer.names if name not in answer.candidates]
     if not others and answer.decisive:
         nearest = answer.decisive
@@ -107,22 +108,25 @@ def _together(fractions: int) -> str:
 
 
 def _against(comparisons: list[Comparison]) -> list[str]:
-    """The comparisons with the reference over all fractions together."""
+    """The comparisons with the reference, fractions together; a sentence for each pool that it has."""
     together = [comparison for comparison in comparisons if comparison.fraction is None]
-    if not together:
-        return []
+    references = dict.fromkeys(comparison.other for comparison in together)
+    return [_against_one([one for one in together if one.other == other]) for other in references]
+
+
+def _against_one(comparisons: list[Comparison]) -> str:
     shown = [
         f"{one.initialisation} is shown to be {'higher' if one.mean > 0 else 'lower'} ({figures(one)})"
-        for one in together
+        for one in comparisons
         if one.shown
     ]
-    others = [f"{one.initialisation} ({figures(one)})" for one in together if not one.shown]
+    others = [f"{one.initialisation} ({figures(one)})" for one in comparisons if not one.shown]
     if others:
         shown.append(f"no difference is shown for {listed(others)}")
-    tests = counted(together[0].tests, None, "comparison")
-    notes = [f"corrected for {tests}"] if together[0].tests else ["no interval"]
-    notes += ["these very encoders"] if any(one.one_pretraining for one in together) else []
-    return [f"Against {together[0].other} ({', '.join(notes)}): {'; '.join(shown)}."]
+    tests = comparisons[0].tests
+    notes = [f"corrected for {counted(tests, None, 'comparison')}"] if tests else ["no interval"]
+    notes += ["these very encoders"] if any(one.one_pretraining for one in comparisons) else []
+    return f"Against {comparisons[0].other} ({', '.join(notes)}): {'; '.join(shown)}."
 
 
 def ranked(ranks: Ranks) -> str:
