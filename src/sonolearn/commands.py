@@ -169,6 +169,8 @@ def study_report(study: Path) -> Path:
     Returns:
         The page.
     """
-    from sonolearn.study.page import report_study
+    from sonolearn.study.folder import StudyFolder
+    from sonolearn.study.page.write import write_page
+    from sonolearn.study.results import read_results
 
-    return report_study(study)
+    return write_page(read_results(StudyFolder(Path(study))), Path(study) / "report")
