@@ -48,6 +48,14 @@ def test_standardisation_equals_scikit_learn_and_silences_constant_features() ->
     assert ((torch.full((1, 4), 9.0) - shift) * scale)[0, 3] == 0
 
 
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e4])
+def test_standardised_features_do_not_depend_on_their_scale(factor: float) -> None:
+    features = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)) + 3
+    (shift, scale), (scaled_shift, scaled_scale) = standardisation(features), standardisation(features * factor)
+    assert torch.allclose((features * factor - scaled_shift) * scaled_scale, (features - shift) * scale, atol=1e-3)
+    assert (scale > 0).all()
+
+
 @pytest.mark.parametrize("standardise", [True, False])
 def test_linear_head_separates_what_can_be_separated(standardise: bool) -> None:
     train, valid, test = (clouds(300, 12, seed) for seed in range(3))

@@ -14,10 +14,6 @@ from sonolearn.config import ClassifyConfig
 from sonolearn.planes.head import Best, Fitted, Probabilities, batches_of, class_weights, make_head, mean_loss
 from sonolearn.runs import seed_for
 
-EPS = 1e-5
-"""As in batch norm."""
-
-
 def fit_linear(
     train: Tensor,
     targets: NDArray[np.int64],
@@ -74,8 +70,10 @@ def fit_linear(
 def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
     """Shift and scale of a batch norm without affine, from all features of the subset in use at once.
 
-    These are the exact statistics that batch norm approaches by running averages. A feature that is constant in the
-    subset says nothing about it and gets scale 0; batch norm would multiply it by 300 wherever it is not constant.
+    These are the exact statistics that batch norm approaches by running averages. It adds 1e-5 to the variance, which
+    would silence encoders with small features: those of random weights in evaluation mode differ by 1e-6 from image to
+    image. Nothing is added here, so that results do not depend on the scale of the features. A feature that is
+    constant in the subset, but for the rounding of float32, says nothing about it and gets scale 0.
 
     Args:
         features: (n, F).
@@ -84,9 +82,8 @@ def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
         (F,) shift and (F,) scale; standardised features are (features - shift) x scale.
     """
     variance, mean = torch.var_mean(features.double(), dim=0, correction=0)
-    # Rounding leaves a constant feature a variance a little above 0.
-    constant = variance <= 1e-12 * (1 + mean.square())
-    scale = torch.where(constant, 0, (variance + EPS).rsqrt())
+    constant = variance <= 1e-11 * mean.square()
+    scale = torch.where(constant, 0, variance.rsqrt())
     return mean.to(features.dtype), scale.to(features.dtype)
 
 
