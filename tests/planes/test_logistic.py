@@ -239,7 +239,7 @@ def test_strengths_that_are_not_above_zero_are_refused(strengths: tuple[float, .
 
 def test_one_subset_is_fitted_without_epochs() -> None:
     train, valid = images(40, 10), images(20, 10, seed=1)
-    fitted = fit_logistic(*train, *valid, CLASSES, tiny(solver="lbfgs"))
+    fitted = fit_logistic(*train, *valid, CLASSES, tiny(solver="logistic"))
     head = fit_heads(*train, [np.arange(40)], *valid, CLASSES, tiny().regularisations, True)[0]
     assert (fitted.predict(valid[0]) == head.predict(valid[0])).all()
     assert (fitted.best_epoch, fitted.history) == (0, [])
@@ -249,7 +249,7 @@ def test_one_subset_is_fitted_without_epochs() -> None:
 def test_classify_is_deterministic_and_seeds_differ_by_their_labels_only(store_path: Path, tmp_path: Path) -> None:
     encoder = tmp_path / "encoder.safetensors"
     save_encoder(encoder, build(Card("test_resnet"), 1), Card("test_resnet", image_size=32))
-    config = tiny(solver="lbfgs", init=str(encoder), encoder=None)
+    config = tiny(solver="logistic", init=str(encoder), encoder=None)
     first, second = (classify(store_path, tmp_path / name, config) for name in ("first", "second"))
     pd.testing.assert_frame_equal(first.drop(columns="seconds"), second.drop(columns="seconds"))
     one, two = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("first", "second"))

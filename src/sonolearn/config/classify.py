@@ -10,7 +10,7 @@ from sonolearn.checks import at_least_one, not_negative, positive, require, requ
 from sonolearn.config.encoder import EncoderConfig, Precision
 
 Mode = Literal["finetune", "linear", "knn"]
-Solver = Literal["adamw", "lbfgs"]
+Solver = Literal["adamw", "logistic"]
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class ClassifyConfig(EncoderConfig):
     standardise: bool = True
     """linear: batch norm without affine between features and head."""
     solver: Solver = "adamw"
-    """linear: adamw as in the study; lbfgs: L2 logistic regression to its optimum, its strength chosen on the
+    """linear: adamw as in the study; logistic: L2 logistic regression to its optimum, its strength chosen on the
     validation part."""
     regularisations: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-    """lbfgs: strengths to choose from, each the lambda of (lambda / 2) times the squared norm of the weights."""
+    """logistic: strengths to choose from, each the lambda of (lambda / 2) times the squared norm of the weights."""
     neighbours: int = 20
     """knn: how many neighbours vote."""
     temperature: float = 0.07
@@ -62,7 +62,7 @@ class ClassifyConfig(EncoderConfig):
     @property
     def trained_epochs(self) -> int:
         """Most epochs of a training; 1 for what is fitted in one go."""
-        at_once = self.mode == "knn" or (self.mode == "linear" and self.solver == "lbfgs")
+        at_once = self.mode == "knn" or (self.mode == "linear" and self.solver == "logistic")
         return 1 if at_once else self.epochs
 
     def __post_init__(self) -> None:

@@ -225,7 +225,7 @@ def _fit_frozen(
     train, valid = images.parts["train"], images.parts["valid"]
     subsets = [images.subset(run) for run in runs]
     classes = len(images.planes)
-    if mode == "linear" and config.solver == "lbfgs":
+    if mode == "linear" and config.solver == "logistic":
         heads = fit_heads(
             features["train"], train.targets, [train.positions(subset.rows) for subset in subsets],
             features["valid"], valid.targets, classes, config.regularisations, config.standardise,
