@@ -84,6 +84,11 @@ def writing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file of this name was being written when its process was killed; it counts for nothing."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
 class DiskFull(UserError):  # noqa: N818 - said as it is
     """No space was left; nothing but freeing some helps."""
 
@@ -159,7 +164,7 @@ def claim(folder: Path, command: str, config: Any, data: Mapping[str, str], unus
             differ = f"{', '.join(differing) or 'its format'} {'differ' if len(differing) > 1 else 'differs'}"
             raise UserError(f"{folder}: holds another run ({differ}); give another --out, or delete it to start anew")
         return name
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(not is_leftover(path.name) for path in folder.iterdir())):
         raise UserError(f"{folder}: exists and is not a run of this command; give another --out")
     write_json(file, {**description, "hash": name, "sonolearn": __version__, "machine": machine()})
     return name

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from sonolearn.console import UserError, say
-from sonolearn.runs import machine, read_json, write_json
+from sonolearn.runs import is_leftover, machine, read_json, write_json
 from sonolearn.version import __version__
 
 VERSION = 1
@@ -92,7 +92,7 @@ class StudyFolder:
         """
         if self.record.exists():
             self._check(read_json(self.record), data)
-        elif self.out.exists() and (not self.out.is_dir() or any(n != "data" for n in _names(self.out) - {"lock"})):
+        elif any(name not in ("data", "lock") and not is_leftover(name) for name in _names(self.out)):
             raise UserError(f"{self.out}: exists and is no study; give another --out")
         write_json(
             self.record,
