@@ -16,9 +16,10 @@ from sonolearn.study.estimate import Estimate, estimate
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.opening import check_patients, open_grid
 from sonolearn.study.plan import read_plan
-from sonolearn.study.results import read_planned, read_times
+from sonolearn.study.results import read_planned
 from sonolearn.study.schedule import missing_tasks
 from sonolearn.study.tasks import FrozenTask, PretrainTask, Task
+from sonolearn.study.timings import read_times
 from sonolearn.study.words import duration
 
 

@@ -19,6 +19,7 @@ from sonolearn.study.folder import StudyFolder
 from sonolearn.study.grid import COLUMNS
 from sonolearn.study.read import PretrainRun, read_run
 from sonolearn.study.records import read_record
+from sonolearn.study.timings import read_times
 
 DATA, IMAGES, PREDICTIONS, WARNINGS = "data.json", "images.csv", "predictions.parquet", "warnings.json"
 
@@ -184,15 +185,6 @@ def read_images(folder: StudyFolder) -> pd.DataFrame:
     """images.csv."""
     text = dict.fromkeys(("plane", "patient", "machine"), str)
     return pd.read_csv(folder.out / IMAGES, dtype=text, keep_default_na=False)
-
-
-def read_times(folder: StudyFolder) -> tuple[float, float]:
-    """Seconds in tasks, and seconds from the first task to the last of each session."""
-    if not folder.timings.exists():
-        return 0.0, 0.0
-    table = pd.read_csv(folder.timings)
-    wall = (table["start"] + table["seconds"]).groupby(table["session"]).max().sum()
-    return float(table["seconds"].sum()), float(wall)
 
 
 def _pretrained(folder: StudyFolder, runs: pd.DataFrame) -> dict[str, PretrainRun]:

@@ -6,7 +6,6 @@ is whole or not there, and depends on nothing but what its name is the hash of.
 
 from __future__ import annotations
 
-import csv
 import signal
 import time
 from collections.abc import Iterator
@@ -28,8 +27,7 @@ from sonolearn.study.plan import read_plan
 from sonolearn.study.results import WARNINGS, write_data, write_results
 from sonolearn.study.schedule import Schedule, missing_tasks
 from sonolearn.study.tasks import Task
-
-TIMINGS = ("session", "workers", "task", "outcome", "start", "seconds")
+from sonolearn.study.timings import Timings
 
 
 def run_study(plan: Path, out: Path, config: StudyRunConfig) -> pd.DataFrame:
@@ -60,7 +58,8 @@ def run_study(plan: Path, out: Path, config: StudyRunConfig) -> pd.DataFrame:
         failed = _failed_before(folder, tasks, config.retry_failed)
         schedule = Schedule(tasks, failed)
         if tasks:
-            Runner(folder, schedule, make_engine(folder, config), config).run(len(wanted))
+            there = len(wanted) - sum(len(task.runs) for task in tasks)
+            Runner(folder, schedule, make_engine(folder, config)).run(there, len(wanted))
         table = write_results(folder)
     _say_end(folder, wanted)
     return table
@@ -69,19 +68,17 @@ def run_study(plan: Path, out: Path, config: StudyRunConfig) -> pd.DataFrame:
 class Runner:
     """Keeps an engine busy until nothing is left."""
 
-    def __init__(self, folder: StudyFolder, schedule: Schedule, engine: Engine, config: StudyRunConfig) -> None:
-        """Hand out the first tasks."""
+    def __init__(self, folder: StudyFolder, schedule: Schedule, engine: Engine) -> None:
+        """Begin a session."""
         self.folder, self.schedule, self.engine = folder, schedule, engine
-        self.started, self.workers = time.time(), engine.free
-        self.session = _sessions(folder) + 1
+        self.timings = Timings(folder, engine.free, time.time())
         self.running: dict[str, tuple[Task, float]] = {}
 
-    def run(self, wanted: int) -> None:
-        """Work off the schedule; `wanted` downstream runs are what the bar counts."""
-        there = len(self.folder.finished_runs())
+    def run(self, there: int, wanted: int) -> None:
+        """Work off the schedule; the bar counts downstream runs, from those that need no task to all `wanted`."""
         try:
             with progress("study", wanted) as bar:
-                bar.resume(min(there, wanted))
+                bar.resume(there)
                 while self._fill(bar) or self.running:
                     for ended in self.engine.wait():
                         self._take(ended, bar)
@@ -106,7 +103,7 @@ class Runner:
     def _take(self, ended: Ended, bar: ProgressBar) -> None:
         """Note how a task ended, and record what went wrong."""
         task, begun = self.running.pop(ended.task.name)
-        self._note(ended, begun)
+        self.timings.add(ended, begun)
         final = self.schedule.ended(ended)
         if ended.outcome == "done":
             bar.advance(len(task.runs))
@@ -119,17 +116,6 @@ class Runner:
             warn(f"{task.label} failed: {ended.error}")
         else:
             warn(f"{task.label}: {ended.error} It is begun again")
-
-    def _note(self, ended: Ended, begun: float) -> None:
-        """A row of timings.csv."""
-        path = self.folder.timings
-        row = (self.session, self.workers, ended.task.name, ended.outcome, begun - self.started, ended.seconds)
-        fresh = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if fresh:
-                writer.writerow(TIMINGS)
-            writer.writerow([f"{value:.3f}" if isinstance(value, float) else value for value in row])
 
     def _stop(self) -> None:
         say(f"{self.folder.out}: stopping; pre-trainings write their checkpoint")
@@ -167,11 +153,6 @@ def _failed_before(folder: StudyFolder, tasks: list[Task], retry: bool) -> set[s
             folder.failure(name).unlink()
         return set()
     return failed
-
-
-def _sessions(folder: StudyFolder) -> int:
-    """How many runners have worked on the study."""
-    return int(pd.read_csv(folder.timings)["session"].max()) if folder.timings.exists() else 0
 
 
 def _say_end(folder: StudyFolder, wanted: list[Downstream]) -> None:
