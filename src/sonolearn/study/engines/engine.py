@@ -7,14 +7,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Literal, Protocol
 
 from sonolearn.console import Interrupted, UserError
-from sonolearn.runs import DiskFull
+from sonolearn.runs import DiskFull, naming_disk_errors
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.tasks import Task
 
@@ -58,9 +58,10 @@ class Engine(Protocol):
 
 
 def perform(folder: StudyFolder, task: Task, loaders: int) -> tuple[Outcome, str, str]:
-    """Do a task in this process: how it ended, the error in a sentence, and its traceback."""
+    """Do a task in this process, printing into its log: how it ended, the error in a sentence, and its traceback."""
     try:
-        task.perform(folder, loaders)
+        with naming_disk_errors(folder.log(task.name)), printing_into(folder.log(task.name)):
+            task.perform(folder, loaders)
     except (Interrupted, KeyboardInterrupt):
         return "stopped", "", ""
     except DiskFull as error:
@@ -85,8 +86,10 @@ def printing_into(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            # What a full disk has no room for is no fault of the task.
+            with suppress(OSError):
+                stream.flush()
         for number, old in zip((1, 2), before, strict=True):
             os.dup2(old, number)
             os.close(old)

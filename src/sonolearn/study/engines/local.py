@@ -11,13 +11,18 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from sonolearn.study.engines.engine import Ended, perform, printing_into, stop_on_sigterm
+from sonolearn.study.engines.engine import Ended, perform, stop_on_sigterm
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.tasks import Task
+
+PATIENCE = 60.0
+"""Seconds until a worker that was asked to stop is asked again."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class LocalEngine:
     """A worker process a slot."""
 
     def __init__(self, folder: StudyFolder, slots: list[Slot]) -> None:
-        """Start the workers; they import torch while the first tasks are handed out."""
+        """Nothing is started before there is a task for it."""
         self.folder = folder
         self.workers = [Worker(folder, slot) for slot in slots]
 
@@ -55,75 +60,112 @@ class LocalEngine:
     def wait(self) -> list[Ended]:
         """Wait until a task ends or its worker dies."""
         busy = [worker for worker in self.workers if worker.task is not None]
-        ready = wait([handle for worker in busy for handle in (worker.pipe, worker.process.sentinel)])
-        return [worker.end() for worker in busy if worker.pipe in ready or worker.process.sentinel in ready]
+        ready = wait([handle for worker in busy for handle in worker.handles])
+        return [worker.end() for worker in busy if any(handle in ready for handle in worker.handles)]
 
     def stop(self) -> list[Ended]:
-        """Ask all workers to stop what they do, wait for it, and end them."""
-        ended = []
-        for worker in self.workers:
-            if worker.task is not None and worker.process.pid:
-                os.kill(worker.process.pid, signal.SIGTERM)
-        for worker in self.workers:
-            if worker.task is not None:
-                wait([worker.pipe, worker.process.sentinel])
-                ended.append(worker.end(again=False))
-            worker.close()
-        return ended
+        """Interrupt the busy workers, wait for them, and end all; a second Ctrl-C ends them at once."""
+        busy = [worker for worker in self.workers if worker.task is not None]
+        try:
+            for worker in busy:
+                worker.interrupt()
+            ended = []
+            for worker in busy:
+                while not wait(worker.handles, PATIENCE):
+                    worker.interrupt()
+                ended.append(worker.end())
+            return ended
+        except BaseException:
+            for worker in self.workers:
+                worker.kill()
+            raise
+        finally:
+            for worker in self.workers:
+                worker.close()
 
 
 class Worker:
-    """A process that does one task after another; begun anew when it has died."""
+    """A process that does one task after another; it is begun with its first task, and anew when it has died."""
 
     def __init__(self, folder: StudyFolder, slot: Slot) -> None:
-        """Start the process."""
+        """Begin nothing yet."""
         self.folder, self.slot = folder, slot
         self.task: Task | None = None
         self.since = 0.0
-        self.process, self.pipe = self._begin()
+        self._begun: tuple[SpawnProcess, Connection] | None = None
 
     def start(self, task: Task) -> None:
         """Hand it a task."""
         self.task, self.since = task, time.monotonic()
-        self.pipe.send(task)
+        if self._begun is None or not self._begun[0].is_alive():
+            self._begin()
+        # A worker that dies just now is found out by whoever waits for it.
+        with suppress(OSError):
+            self._both[1].send(task)
 
-    def end(self, again: bool = True) -> Ended:
-        """How its task ended; where the process has died, another is begun."""
-        assert self.task is not None
+    @property
+    def handles(self) -> list[Connection | int]:
+        """What becomes ready when its task ends or its process dies."""
+        process, pipe = self._both
+        return [pipe, process.sentinel]
+
+    def end(self) -> Ended:
+        """How its task ended."""
+        assert self.task is not None  # who waits has looked
+        process, pipe = self._both
         task, self.task = self.task, None
         try:
-            outcome, error, trace, seconds = self.pipe.recv()
+            outcome, error, trace, seconds = pipe.recv()
         except (EOFError, OSError):
-            self.process.join()
-            code, seconds = self.process.exitcode, time.monotonic() - self.since
-            if again:
-                self.process, self.pipe = self._begin()
-            sentence = f"its process died (exit code {code}); was the memory enough?"
-            return Ended(task, "lost", sentence, seconds=seconds)
+            process.join()
+            sentence = f"its process died (exit code {process.exitcode}); was the memory enough?"
+            return Ended(task, "lost", sentence, seconds=time.monotonic() - self.since)
         return Ended(task, outcome, error, trace, seconds)
 
-    def close(self) -> None:
-        """End the process."""
-        self.pipe.close()
-        self.process.join(5)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+    def interrupt(self) -> None:
+        """Ask it to stop, as Ctrl-C would."""
+        if self._begun:
+            self._begun[0].terminate()
 
-    def _begin(self) -> tuple[SpawnProcess, Connection]:
+    def kill(self) -> None:
+        """End it at once."""
+        if self._begun:
+            self._begun[0].kill()
+
+    def close(self) -> None:
+        """End the process, which has nothing to do."""
+        if self._begun:
+            process, pipe = self._begun
+            pipe.close()
+            process.join(5)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    @property
+    def _both(self) -> tuple[SpawnProcess, Connection]:
+        assert self._begun  # its task has begun it
+        return self._begun
+
+    def _begin(self) -> None:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         # Not a daemon: loader processes are children of its own.
         process = context.Process(target=work, args=(theirs, self.folder, self.slot))
-        process.start()
-        theirs.close()
-        return process, ours
+        # Ctrl-C reaches the whole group: the runner hears it and says what to do. Blocked signals are inherited, and
+        # none comes between the start and the note of it; the resource tracker, begun first, would unblock them.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+            self._begun = process, ours
+        finally:
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def work(pipe: Connection, folder: StudyFolder, slot: Slot) -> None:
     """What a worker process does: tasks from the pipe until it is closed, or until the runner has died."""
-    # Ctrl-C reaches the whole group: the runner hears it and says what to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     stop_on_sigterm()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if slot.device is not None:
@@ -131,15 +173,13 @@ def work(pipe: Connection, folder: StudyFolder, slot: Slot) -> None:
     import torch
 
     torch.set_num_threads(slot.threads)
-    while True:
-        try:
+    # The runner closes the pipe when all is done, and interrupts what it stops.
+    with suppress(EOFError, OSError, KeyboardInterrupt):
+        while True:
             task: Task = pipe.recv()
-        except (EOFError, OSError, KeyboardInterrupt):
-            return
-        begun = time.perf_counter()
-        with printing_into(folder.log(task.name)):
+            begun = time.perf_counter()
             outcome, error, trace = perform(folder, task, slot.loaders)
-        pipe.send((outcome, error, trace, time.perf_counter() - begun))
+            pipe.send((outcome, error, trace, time.perf_counter() - begun))
 
 
 def _end_with_parent() -> None:

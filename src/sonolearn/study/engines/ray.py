@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from sonolearn.console import UserError
-from sonolearn.study.engines.engine import Ended, Outcome, perform, printing_into
+from sonolearn.study.engines.engine import Ended, Outcome, perform
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.tasks import Task
 
@@ -85,6 +85,5 @@ def work(folder: StudyFolder, task: Task, threads: int, loaders: int) -> Reply:
 
     torch.set_num_threads(threads)
     begun = time.perf_counter()
-    with printing_into(folder.log(task.name)):
-        outcome, error, trace = perform(folder, task, loaders)
+    outcome, error, trace = perform(folder, task, loaders)
     return outcome, error, trace, time.perf_counter() - begun
