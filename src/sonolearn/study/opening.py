@@ -34,7 +34,28 @@ def open_grid(plan: Plan, folder: StudyFolder) -> Grid:
     unlabelled = [Store(path) for path in unlabelled_paths] if plan.methods else []
     if plan.methods and plan.data.labelled_frames:
         unlabelled.append(labelled)
-    return Grid(plan, labelled, unlabelled)
+    grid = Grid(plan, labelled, unlabelled)
+    check_distinct(grid)
+    return grid
+
+
+def check_distinct(grid: Grid) -> None:
+    """Refuse a plan that names one training twice, or two trainings alike.
+
+    Raises:
+        UserError: names both.
+    """
+    keys: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for start in grid.starts:
+        pool = f", {start.pool}" if start.pool else ""
+        seed = f", seed {start.seed}" if start.seed else ""
+        name = f"{start.name} ({start.encoder}{pool}{seed})"
+        file = f"{grid.plan.name}.yaml"
+        if keys.setdefault(start.key, name) != name:
+            raise UserError(f"{file}: {keys[start.key]} and {name} are the same training; take one out")
+        if names.setdefault(name, start.key) != start.key:
+            raise UserError(f"{file}: two different trainings are called {name}; rename one")
 
 
 def fingerprints_of(grid: Grid) -> dict[str, str]:

@@ -11,17 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
-from sonolearn.config import ClassifyConfig, EncoderConfig, PhantomConfig, PrepareConfig, PretrainConfig
+from sonolearn.config import ClassifyConfig, EncoderConfig, Method, PhantomConfig, PrepareConfig, PretrainConfig
 from sonolearn.config.study import MODES, PoolPlan, StartPlan, StudyData, StudyDataConfig, StudyPlan
 from sonolearn.console import UserError
 from sonolearn.options import nearest, read_options
 from sonolearn.recipes import layer_asked_for
 
 Options = dict[str, Any]
+
+METHODS: tuple[str, ...] = get_args(Method)
 
 # What the grid itself sets: these may not be given as options of a training.
 SET_BY_GRID = {
@@ -162,7 +164,10 @@ def _method(file: Path, given: StudyPlan, name: str, options: Options) -> Method
     where = f"{file.name}, methods.{name}"
     own = dict(options)
     encoders = _encoders(where, given, own)
-    method = own.pop("method", name)
+    method = str(own.pop("method", name))
+    if method not in METHODS:
+        near = nearest(method, METHODS)
+        raise UserError(f"{where}: there is no method {method}{near or ';'} methods are {', '.join(METHODS)}")
     merged = _merged(_merged(given.pretrain, own), {"method": method})
     _refuse_set_by_grid(where, merged, "pretrain")
     return MethodPlan({encoder: _pretrain(where, given, encoder, merged) for encoder in encoders})
@@ -177,10 +182,14 @@ def _pretrain(where: str, given: StudyPlan, encoder: str, merged: Options) -> Pr
 def _encoders(where: str, given: StudyPlan, options: Options) -> tuple[str, ...]:
     """Take the names of the encoders that an entry is for out of its options."""
     names = options.pop("encoders", None) or list(given.encoders)
-    for name in names:
+    if not isinstance(names, list):
+        raise UserError(
+            f"{where}: encoders {names}: give a list of the plan's encoders, such as [{next(iter(given.encoders))}]"
+        )
+    for name in map(str, names):
         if name not in given.encoders:
             raise UserError(f"{where}: the plan has no encoder {name}{nearest(name, given.encoders)}")
-    return tuple(names)
+    return tuple(map(str, names))
 
 
 def _starts(file: Path, given: StudyPlan, here: StudyDataConfig) -> dict[str, StartPlan]:
