@@ -48,9 +48,10 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; exit code 0, 2 for the user's mistakes, 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if not words or words[0] in ("-h", "--help"):
-        print(overview())
-        raise SystemExit(0 if words else EXIT_USER_ERROR)
+    asked = words[1:] if words[:1] == [STUDY] else words
+    if not asked or asked[0] in ("-h", "--help"):
+        print(overview(words[0] if asked is not words else ""))
+        raise SystemExit(0 if asked else EXIT_USER_ERROR)
     if words[0] == "--version":
         print(f"sonolearn {sonolearn.__version__}")
         raise SystemExit(0)
@@ -104,10 +105,11 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
     return paths
 
 
-def overview() -> str:
-    """What `sonolearn --help` prints."""
+def overview(first: str = "") -> str:
+    """What `sonolearn --help` prints, or `sonolearn study --help`: the commands whose first word is `first`."""
     lines = ["usage: sonolearn COMMAND [options]", "", (sonolearn.__doc__ or "").splitlines()[0], "", "commands:"]
-    lines += [f"  {name:12} {about_function(command.function).short_description}" for name, command in COMMANDS.items()]
+    shown = {name: command for name, command in COMMANDS.items() if name.startswith(first)}
+    lines += [f"  {name:12} {about_function(command.function).short_description}" for name, command in shown.items()]
     lines += [
         "",
         "`sonolearn COMMAND --help` lists its options; every command takes --config FILE.yaml, --print_config.",

@@ -131,7 +131,7 @@ def study_plan(plan: Path, out: Path, config: StudyPlanConfig | None = None) -> 
 
 
 def study_run(plan: Path, out: Path, config: StudyRunConfig | None = None) -> pd.DataFrame:
-    """Run a plan: pre-trainings, classifiers over label fractions and seeds; what is there already is not run again.
+    """Run what is missing of a plan: pre-trainings, and classifiers over label fractions and seeds.
 
     Args:
         plan: a YAML file, or the name of a shipped plan: demo, cpu, study.
