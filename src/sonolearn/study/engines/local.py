@@ -32,12 +32,12 @@ class Slot:
     Attributes:
         threads: of torch.
         loaders: loader processes of a training.
-        device: number of its GPU, None for the CPU.
+        device: name of its GPU as CUDA_VISIBLE_DEVICES has it, None for the CPU.
     """
 
     threads: int
     loaders: int
-    device: int | None = None
+    device: str | None = None
 
 
 class LocalEngine:
@@ -169,7 +169,7 @@ def work(pipe: Connection, folder: StudyFolder, slot: Slot) -> None:
     stop_on_sigterm()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if slot.device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(slot.device)
+        os.environ["CUDA_VISIBLE_DEVICES"] = slot.device
     import torch
 
     torch.set_num_threads(slot.threads)
@@ -195,8 +195,14 @@ def slots_here(workers: int | None, threads: int | None) -> list[Slot]:
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    count = workers or devices or cores
+    devices = visible_devices(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    count = workers or len(devices) or cores
     share = max(1, cores // count)
     loaders = max(0, min(8, share - 1)) if devices else 0
-    return [Slot(threads or share, loaders, i % devices if devices else None) for i in range(count)]
+    return [Slot(threads or share, loaders, devices[i % len(devices)] if devices else None) for i in range(count)]
+
+
+def visible_devices(count: int) -> list[str]:
+    """Names of `count` GPUs: those that CUDA_VISIBLE_DEVICES leaves to this process (SLURM sets it), else 0, 1, ..."""
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return named[:count] if named else [str(number) for number in range(count)]
