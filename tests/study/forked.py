@@ -1,0 +1,217 @@
+"""Runners of studies as processes of their own, forked from one that has imported all: a start takes no seconds.
+
+Such a runner is `sonolearn study run` in every other way: a process with workers, which can be killed and interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).parents[1]
+
+
+class Forks:
+    """The process that others are forked from."""
+
+    def __init__(self) -> None:
+        """Start it; it imports torch in the meantime."""
+        # Sums over another number of threads round differently.
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "study.forked"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+
+    def start(self, *words: object, log: Path, fault: str = "", at: int = 0) -> Forked:
+        """`sonolearn study run WORDS`; a fault is a function below, called with `at` in the new process."""
+        pid = int(self._ask({"words": list(map(str, words)), "log": str(log), "fault": fault, "at": at}))
+        return Forked(pid, log, self)
+
+    def run(self, *words: object, log: Path, fault: str = "", at: int = 0) -> int:
+        """The same to its end; the exit code."""
+        return self.start(*words, log=log, fault=fault, at=at).wait()
+
+    def _ask(self, request: dict[str, Any]) -> str:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline()
+
+    def close(self) -> None:
+        """End it."""
+        self.process.communicate()
+
+
+@dataclass
+class Forked:
+    """A runner; its process leads a group that its workers are in."""
+
+    pid: int
+    log: Path
+    forks: Forks
+
+    def wait(self) -> int:
+        """Its exit code; minus the signal that ended it."""
+        return int(self.forks._ask({"wait": self.pid}))
+
+    def until(self, ready: Callable[[], bool], seconds: float = 60) -> None:
+        """Wait until something is so, or the runner has ended."""
+        end = time.monotonic() + seconds
+        while not ready() and self.pid in group(self.pid) and time.monotonic() < end:
+            time.sleep(0.002)
+
+    def kill(self) -> None:
+        """SIGKILL it alone, and wait until its workers have seen it."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+        end = time.monotonic() + 20
+        while group(self.pid):
+            assert time.monotonic() < end, "workers outlive their runner"
+            time.sleep(0.01)
+
+    @property
+    def said(self) -> str:
+        """What it printed."""
+        return self.log.read_text()
+
+
+def group(leader: int) -> set[int]:
+    """Living processes of a group."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, members = path.read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue
+        if int(members) == leader and state not in "ZX":
+            found.add(int(path.parent.name))
+    return found
+
+
+# In the process that others are forked from
+
+
+def serve() -> None:
+    """Fork a runner for every line asked for, or wait for one."""
+    import torch
+
+    import sonolearn.study.run
+    import sonolearn.study.tasks  # noqa: F401 - what workers need
+
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1]) if "wait" in request else fork(request)
+        sys.stdout.write(f"{answer}\n")
+        sys.stdout.flush()
+
+
+def fork(request: dict[str, Any]) -> int:
+    """Start a runner; its process id."""
+    if pid := os.fork():
+        return pid
+    os.setpgid(0, 0)
+    for number, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY | os.O_APPEND | os.O_CREAT)):
+        file = os.open("/dev/null" if number == 0 else request["log"], flags)
+        os.dup2(file, number)
+    os.dup2(1, 2)
+    os._exit(perform(request))
+
+
+def perform(request: dict[str, Any]) -> int:
+    """Be the runner; the exit code."""
+    from sonolearn import cli
+    from sonolearn.study.engines import local
+
+    forked = multiprocessing.get_context("fork")
+    local.multiprocessing.get_context = lambda kind: forked  # type: ignore[assignment]
+    if request["fault"]:
+        globals()[request["fault"]](request["at"])
+    code = 0
+    try:
+        cli.main(["study", "run", *request["words"]])
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+# Faults
+
+
+def small_disk(size: int) -> None:
+    """No file may grow beyond `size` bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def runner_dies_at_write(number: int) -> None:
+    """SIGKILL at the n-th file of the runner itself, when it is written but has no name yet."""
+    _die_at_write(lambda: os.getpid() == runner, lambda: number)
+    runner = os.getpid()
+
+
+def every_task_dies_once(number: int) -> None:
+    """Each task's worker is killed at its n-th write, the first time that the task is begun."""
+    from sonolearn.study.engines import local
+
+    perform_task = local.perform
+
+    def perform(folder: Any, task: Any, loaders: int) -> Any:
+        mark = folder.out.parent / f"died-{folder.out.name}-{task.name}"
+        writes.clear()
+        alive[0] = mark.exists()
+        mark.touch()
+        return perform_task(folder, task, loaders)
+
+    writes, alive = list[int](), [True]
+    _die_at_write(lambda: not alive[0], lambda: number, writes)
+    local.perform = perform
+
+
+def fine_tuning_always_dies(number: int) -> None:
+    """The worker is killed whenever it fine-tunes with this seed."""
+    from sonolearn.study import tasks
+
+    fit = tasks.fit_finetune
+
+    def dying(*arguments: Any, **options: Any) -> Any:
+        if arguments[5] == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return fit(*arguments, **options)
+
+    tasks.fit_finetune = dying
+
+
+def _die_at_write(here: Callable[[], bool], number: Callable[[], int], writes: list[int] | None = None) -> None:
+    replace, seen = Path.replace, [] if writes is None else writes
+
+    def dying(self: Path, target: Any) -> Any:
+        if here() and self.name.endswith(".tmp"):
+            seen.append(1)
+            if len(seen) == number():
+                os.kill(os.getpid(), signal.SIGKILL)
+        return replace(self, target)
+
+    Path.replace = dying  # type: ignore[method-assign,assignment]
+
+
+if __name__ == "__main__":
+    serve()
