@@ -79,7 +79,7 @@ def read_record(folder: StudyFolder, run: str) -> dict[str, Any]:
             .reshape(len(found["predicted"]), -1)
             .astype(np.float32)
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: is damaged ({error}); delete it, and it will be run again") from error
     return found
 
