@@ -160,7 +160,8 @@ def _say_end(folder: StudyFolder, wanted: list[Downstream]) -> None:
     missing = sum(run.run not in there for run in wanted)
     tables = f"tables: {folder.out / 'results.csv'}; page: sonolearn study report {folder.out}"
     if missing:
-        lost = f"{missing} of {len(wanted)} runs are not there, {len(failures)} trainings failed"
+        trainings = f"{len(failures)} training{'' if len(failures) == 1 else 's'} failed"
+        lost = f"{missing} of {len(wanted)} runs are not there, {trainings}"
         say(f"{folder.out}: {lost}; see failed/, and --retry-failed to try them again")
     say(f"{folder.out}: {len(wanted) - missing} of {len(wanted)} runs finished; {tables}")
 
