@@ -23,6 +23,8 @@ from sonolearn.cli import COMMANDS
 SHORTEST = {
     "phantom": ["out"], "prepare": ["scans", "--out", "out"], "pretrain": ["store", "--out", "out"],
     "classify": ["store", "--out", "out"], "report": ["run", "--out", "page.html"], "demo": ["--out", "out"],
+    "study plan": ["cpu", "--out", "out"], "study run": ["cpu", "--out", "out"],
+    "study status": ["out"], "study report": ["out"],
 }  # fmt: skip
 
 # Other values than the defaults, of every kind of option: what a person may well change.
@@ -34,6 +36,11 @@ CHANGED = {
     "classify": ["--fractions", "0.1", "1.0", "--mode", "knn", "--name", "ours", "--randaugment", "0", "0"],
     "report": [],
     "demo": ["--seeds", "2"],
+    "study plan": ["--time", "false", "--workers", "3", "--weights", "ImageNet=a b.safetensors", "ours=c"],
+    "study run": ["--only", "mode=linear,knn", "pool=", "--engine", "ray", "--address", "auto", "--threads", "2",
+                  "--unlabelled", "a", "b, c", "--labelled", "d", "--retry_failed", "true"],
+    "study status": [],
+    "study report": [],
 }  # fmt: skip
 
 
@@ -99,7 +106,7 @@ def test_help_is_quick() -> None:
 def test_no_help_imports_torch_or_another_heavy_library() -> None:
     script = (
         "import sys; from sonolearn import cli\n"
-        "for words in [['--help'], *[[name, '--help'] for name in cli.COMMANDS]]:\n"
+        "for words in [['--help'], *[[*name.split(), '--help'] for name in cli.COMMANDS]]:\n"
         "    try: cli.main(words)\n"
         "    except SystemExit as stop: assert stop.code == 0\n"
         "heavy = {'torch', 'timm', 'pandas', 'cv2', 'h5py', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
@@ -125,11 +132,12 @@ def test_every_option_and_argument_is_explained(name: str, capsys: pytest.Captur
     command = COMMANDS[name]
     parser = options.make_parser(name, command)
     actions = {action.dest: action for action in parser._actions}
-    expected = {*(options_of(command.config) if command.config else ()), "out", *filter(None, [command.positional])}
+    paths = {"out", command.positional} & set(inspect.signature(command.function).parameters)
+    expected = {*(options_of(command.config) if command.config else ()), *paths}
     assert expected <= set(actions)
     for option in expected:
         assert len((actions[option].help or "").split()) >= 2 or actions[option].help == "The class.", option
-    shown = printed_by(capsys, name, "--help")
+    shown = printed_by(capsys, *name.split(), "--help")
     for option in expected - {command.positional, "out"}:
         assert f"--{option}" in shown
 
@@ -161,6 +169,9 @@ def test_every_command_documents_its_arguments(name: str) -> None:
         ("prepare scans --out out --columns.plain=trimester", "columns.plane"),
         ('prepare scans --out out --columns {"plain":"x"}', "columns.plane"),
         ("classify store --out out --fraction 1", "fractions"),
+        ("study rn cpu --out out", "study run"),
+        ("studdy run cpu --out out", "study run"),
+        ("study run cpu --out out --worker 3", "workers"),
         ("demo --out out --seedz 1", "seed"),
     ],
 )
@@ -273,6 +284,15 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("pretrain s --out o --encoder_args wide", "--encoder_args wide: give names and values, such as {name: 3}"),
         ("classify s --out o --mode banana", "--mode banana: give finetune, linear or knn"),
         ("classify s --out o --lr nan", "--lr nan: give a number"),
+        ("study run cpu --out o --only mode", "--only mode: give COLUMN=VALUE, such as mode=linear"),
+        ("study run cpu --out o --workers 0", "--workers 0: give at least 1"),
+        ("study run cpu --out o --engine slurm", "--engine slurm: give local or ray"),
+        ("study run cpu --out o --address auto", "--address: goes with --engine ray"),
+        ("study run cpu --out o --only", "--only: give one or more texts"),
+        (
+            "study plan cpu --out o --weights a.safetensors",
+            "--weights a.safetensors: give NAME=FILE, the name as in the plan's initialisations",
+        ),
         (
             "prepare s --out o --columns plane",
             "--columns 'plane': give options of its own: image, plane, patient, split, machine, scan, frame",
@@ -319,6 +339,16 @@ def test_several_numbers_need_no_brackets(called: list[dict[str, Any]]) -> None:
     assert called[0]["stores"] == [Path("store"), Path("other")]
 
 
+def test_several_texts_need_no_brackets_and_may_hold_anything(called: list[dict[str, Any]]) -> None:
+    only = ["mode=linear,knn", "pool=few patients, 96 frames", "initialisation=a: [b] 'c'", "seed=0"]
+    cli.main(["study", "run", "cpu", "--only", *only, "--out", "out"])
+    assert called[0]["config"].only == tuple(only)
+    cli.main(["study", "run", "--only=seed=1", "--unlabelled", "a", "1.0", "--workers", "2", "--out", "out", "cpu"])
+    config = called[1]["config"]
+    assert (config.only, config.unlabelled, config.workers) == (("seed=1",), ("a", "1.0"), 2)
+    assert called[1]["plan"] == Path("cpu")
+
+
 def test_nested_options_change_that_option_alone(called: list[dict[str, Any]]) -> None:
     cli.main(["prepare", "scans", "--out", "out", "--columns.plane=trimester"])
     columns = called[0]["config"].columns
@@ -327,11 +357,11 @@ def test_nested_options_change_that_option_alone(called: list[dict[str, Any]]) -
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_without_options_a_command_gets_the_defaults(name: str, called: list[dict[str, Any]]) -> None:
-    cli.main([name, *SHORTEST[name]])
+    cli.main([*name.split(), *SHORTEST[name]])
     kind = COMMANDS[name].config
     if kind:
         assert called[0]["config"] == kind()
-    assert called[0]["out"] == Path(SHORTEST[name][-1])
+    assert called[0]["study" if name in ("study status", "study report") else "out"] == Path(SHORTEST[name][-1])
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -339,10 +369,10 @@ def test_without_options_a_command_gets_the_defaults(name: str, called: list[dic
 def test_a_printed_config_fed_back_is_the_same_call(
     name: str, changed: bool, called: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    words = [name, *SHORTEST[name], *(CHANGED[name] if changed else [])]
+    words = [*name.split(), *SHORTEST[name], *(CHANGED[name] if changed else [])]
     (tmp_path / "options.yaml").write_text(printed_by(capsys, *words, "--print_config"))
     cli.main(words)
-    cli.main([name, "--config", str(tmp_path / "options.yaml")])
+    cli.main([*name.split(), "--config", str(tmp_path / "options.yaml")])
     assert called[0] == called[1]
     if changed and COMMANDS[name].config:
         assert called[0]["config"] != COMMANDS[name].config()
@@ -352,9 +382,9 @@ def test_a_printed_config_fed_back_is_the_same_call(
 def test_the_config_printed_without_paths_is_a_template(
     name: str, called: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    (tmp_path / "options.yaml").write_text(printed_by(capsys, name, "--print_config"))
-    cli.main([name, *SHORTEST[name], "--config", str(tmp_path / "options.yaml")])
-    cli.main([name, *SHORTEST[name]])
+    (tmp_path / "options.yaml").write_text(printed_by(capsys, *name.split(), "--print_config"))
+    cli.main([*name.split(), *SHORTEST[name], "--config", str(tmp_path / "options.yaml")])
+    cli.main([*name.split(), *SHORTEST[name]])
     assert called[0] == called[1]
 
 
@@ -365,7 +395,7 @@ def test_paths_may_stand_in_a_file(called: list[dict[str, Any]], tmp_path: Path)
         ("classify", {"store": "a", "out": "o"}), ("report", {"runs": ["a"], "out": "o"}),
     ):  # fmt: skip
         (tmp_path / "options.yaml").write_text(yaml.safe_dump(paths))
-        cli.main([name, "--config", str(tmp_path / "options.yaml")])
+        cli.main([*name.split(), "--config", str(tmp_path / "options.yaml")])
         call = called.pop()
         for key, value in paths.items():
             assert call[key] == ([Path(p) for p in value] if isinstance(value, list) else Path(value))
