@@ -5,7 +5,12 @@ A lost worker or machine costs the task at hand only: Ray says so, and the runne
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from sonolearn.console import UserError
@@ -30,10 +35,15 @@ class RayEngine:
         except ImportError as error:
             raise UserError("--engine ray: Ray is not installed; pip install 'sonolearn[ray]'") from error
         self.ray, self.folder = ray, StudyFolder(folder.out.resolve())
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(address=address, log_to_driver=False, include_dashboard=False, ignore_reinit_error=True)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UserError(f"--address {address}: no Ray cluster answers there ({error}); start it first") from error
+            reason = " ".join(str(error).split())
+            raise UserError(f"--address {address}: no Ray cluster answers there ({reason}); start it first") from error
+        if threading.current_thread() is threading.main_thread():
+            # Ray puts its own in place, which would leave without a word.
+            signal.signal(signal.SIGTERM, on_sigterm)
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         cores, gpus = int(resources.get("CPU", 1)), int(resources.get("GPU", 0))
         self.workers = workers or gpus or cores
@@ -51,7 +61,8 @@ class RayEngine:
     def start(self, task: Task) -> None:
         """Hand a task to the cluster."""
         loaders = 0 if self.threads == 1 else min(8, self.threads - 1)
-        self._running[self._work.remote(self.folder, task, self.threads, loaders)] = task, time.monotonic()
+        handle = self._work.remote(self.folder, task, self.threads, loaders, Path.cwd())
+        self._running[handle] = task, time.monotonic()
 
     def wait(self) -> list[Ended]:
         """Wait until a task ends or its worker is lost."""
@@ -73,16 +84,22 @@ class RayEngine:
             outcome, error, trace, seconds = self.ray.get(handle)
         except self.ray.exceptions.TaskCancelledError:
             return Ended(task, "stopped", seconds=time.monotonic() - begun)
+        except self.ray.exceptions.RayTaskError as raised:
+            # Before the task could begin: another sonolearn there, or none.
+            sentence = f"{type(raised.cause).__name__}: {raised.cause}"
+            return Ended(task, "failed", sentence, str(raised), time.monotonic() - begun)
         except self.ray.exceptions.RayError as lost:
             sentence = f"its worker was lost ({type(lost).__name__}); was the memory enough?"
             return Ended(task, "lost", sentence, seconds=time.monotonic() - begun)
         return Ended(task, outcome, error, trace, seconds)
 
 
-def work(folder: StudyFolder, task: Task, threads: int, loaders: int) -> Reply:
-    """What a Ray worker does."""
+def work(folder: StudyFolder, task: Task, threads: int, loaders: int, here: Path) -> Reply:
+    """What a Ray worker does; `here` is where the runner was started, which paths of the plan may begin at."""
     import torch
 
+    with suppress(OSError):
+        os.chdir(here)
     torch.set_num_threads(threads)
     begun = time.perf_counter()
     outcome, error, trace = perform(folder, task, loaders)
