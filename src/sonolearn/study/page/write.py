@@ -27,7 +27,8 @@ def write_page(results: StudyResults, out: Path) -> Path:
     Args:
         results: of the study; at least one downstream run.
         out: a folder. It gets index.html; tables/*.csv, unrounded, and *.tex, for `\\input` with booktabs; and
-            figures/*.svg and *.png, 180 mm wide, 200 dots per inch. Equal results give equal files.
+            figures/*.svg and *.png, 180 mm wide, 200 dots per inch. Equal results give equal files; what an earlier
+            page left there is taken away.
 
     Returns:
         out/index.html.
@@ -54,6 +55,8 @@ def write_page(results: StudyResults, out: Path) -> Path:
         failures=failures,
     )
     shown = [table for part in parts for block in part.blocks for table in (*block.tables, *block.hidden)]
+    for earlier in (*(out / "tables").glob("*.[ct][se][vx]"), *(out / "figures").glob("*.[sp][vn]g")):
+        earlier.unlink()
     _write_tables(out / "tables", parts, [*shown, *data_tables, *failures], {"data": data, "runs": results.runs})
     _write_figures(out / "figures", [figure for part in parts for block in part.blocks for figure in block.drawings])
     write_text(out / "index.html", page)
