@@ -118,8 +118,11 @@ class Runner:
             warn(f"{task.label}: {ended.error} It is begun again")
 
     def _stop(self) -> None:
-        say(f"{self.folder.out}: stopping; pre-trainings write their checkpoint")
-        self.engine.stop()
+        try:
+            say(f"{self.folder.out}: stopping; pre-trainings write their checkpoint")
+        finally:
+            # Even if Ctrl-C is pressed again meanwhile: Python would wait for ever for workers that nobody ends.
+            self.engine.stop()
 
 
 def make_engine(folder: StudyFolder, config: StudyRunConfig) -> Engine:
