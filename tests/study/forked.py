@@ -76,6 +76,10 @@ class Forked:
         """SIGKILL it alone, and wait until its workers have seen it."""
         os.kill(self.pid, signal.SIGKILL)
         self.wait()
+        self.leave_nothing()
+
+    def leave_nothing(self) -> None:
+        """Wait until the workers of a runner that has ended have seen it."""
         end = time.monotonic() + 20
         while group(self.pid):
             assert time.monotonic() < end, "workers outlive their runner"

@@ -87,7 +87,7 @@ def test_a_runner_killed_at_each_of_its_writes_ends_in_the_same_table(
             plan, "--out", out, *WORKERS, log=tmp_path / "log", fault="runner_dies_at_write", at=number
         )
         code = runner.wait()
-        runner.until(lambda runner=runner: not group(runner.pid))  # type: ignore[misc]
+        runner.leave_nothing()
     assert code == 0, (tmp_path / "log").read_text()
     # study.json, warnings, data.json, images.csv, planned.csv, timings.csv, the three tables.
     assert number >= 9
@@ -140,8 +140,7 @@ def test_a_study_that_is_interrupted_says_so_leaves_no_worker_and_goes_on(
     runner.until(lambda: any(",train," in path.read_text() for path in out.glob("pretrain/*/metrics.csv")))
     interrupt(runner, how)
     assert runner.wait() == 130, runner.said
-    runner.until(lambda: not group(runner.pid), 5)
-    assert group(runner.pid) == set()
+    runner.leave_nothing()
     said = [line for line in runner.said.splitlines() if line.startswith("sonolearn: ")]
     assert "Traceback" not in runner.said
     assert len(said) == 1
