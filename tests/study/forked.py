@@ -60,10 +60,11 @@ class Forked:
 
     pid: int
     log: Path
-    forks: Forks
+    forks: Forks | None
 
     def wait(self) -> int:
         """Its exit code; minus the signal that ended it."""
+        assert self.forks
         return int(self.forks._ask({"wait": self.pid}))
 
     def until(self, ready: Callable[[], bool], seconds: float = 60) -> None:

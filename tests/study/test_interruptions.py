@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -123,6 +125,30 @@ def test_a_task_under_which_three_workers_die_has_failed(plan: Path, forks: Fork
     assert forks.run(plan, "--out", out, *WORKERS, *words, "--retry_failed", "true", log=tmp_path / "log") == 0
     assert table_of(out)["mode"].tolist() == ["finetune", "knn"]
     assert StudyFolder(out).failures() == {}
+
+
+@pytest.mark.slow
+def test_a_command_killed_twice_ends_in_the_same_table(plan: Path, undisturbed: pd.DataFrame, tmp_path: Path) -> None:
+    """The command itself, whose workers are spawned: killed in the pre-training, and at the first record."""
+    out, log = tmp_path / "out", tmp_path / "log"
+    command = [sys.executable, "-m", "sonolearn", "study", "run", str(plan), "--out", str(out), *WORKERS]
+
+    def start() -> subprocess.Popen[bytes]:
+        with log.open("wb") as file:
+            env = {**os.environ, "OMP_NUM_THREADS": "1"}
+            return subprocess.Popen(command, stdout=file, stderr=file, env=env, start_new_session=True)
+
+    for trace in ("pretrain/*/metrics.csv", "runs/*.json"):
+        process = start()
+        end = time.monotonic() + 200
+        while not any(out.glob(trace)) and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+        assert process.poll() is None, log.read_text()
+        process.kill()
+        process.wait()
+        Forked(process.pid, log, None).leave_nothing()
+    assert start().wait() == 0, log.read_text()
+    assert finished(out, undisturbed)
 
 
 # Ctrl-C
