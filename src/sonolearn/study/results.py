@@ -210,8 +210,9 @@ def _embeddings(folder: StudyFolder, runs: pd.DataFrame) -> dict[str, NDArray[np
 
 def _cams(folder: StudyFolder, runs: pd.DataFrame) -> dict[str, bytes]:
     fine = runs[(runs["mode"] == "finetune") & (runs["pool"] == "")]
-    sheets = {_label(row): folder.cam(str(row["run"])) for _, row in fine.iterrows()}
-    return {label: path.read_bytes() for label, path in sheets.items() if path.is_file()}
+    # One run of each initialisation has a sheet.
+    sheets = [(_label(row), folder.cam(str(row["run"]))) for _, row in fine.iterrows()]
+    return {label: path.read_bytes() for label, path in sheets if path.is_file()}
 
 
 def _first_starts(runs: pd.DataFrame) -> dict[str, str]:
