@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +189,9 @@ def interrupt(runner: Forked, how: str) -> None:
     os.killpg(runner.pid, signal.SIGINT)
     if how == "Ctrl-C twice":
         time.sleep(0.05)
-        os.killpg(runner.pid, signal.SIGINT)
+        # The first may have been enough.
+        with suppress(ProcessLookupError):
+            os.killpg(runner.pid, signal.SIGINT)
 
 
 # Two at once
