@@ -183,6 +183,13 @@ def _number(text: str) -> Path:
     return Path(outline.vertices - (low + high) / 2, outline.codes)
 
 
+@cache
+def text_width(text: str, size: float) -> float:
+    """How wide a text of `size` pt is drawn, mm."""
+    outline = TextPath((0, 0), text, size=size, prop=FontProperties(family=["sans-serif"], size=size))
+    return float(outline.get_extents().width) * 25.4 / 72
+
+
 def end_labels(axes: Axes, labels: Sequence[tuple[str, float, str]], size: float = SMALL) -> None:
     """Names at the right of a panel, each beside the end of its line, never over one another.
 

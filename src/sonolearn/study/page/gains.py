@@ -11,11 +11,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sonolearn.study.page.canvas import DOTS, SMALL, SOFT, TEXT, WIDTH, Drawing, Look, drawing_style, finish
+from sonolearn.study.page.canvas import DOTS, SMALL, SOFT, TEXT, WIDTH, Drawing, Look, drawing_style, finish, text_width
 from sonolearn.study.page.wording import mode_title, percent
 
-ROW, GAP = 3.5, 2.5
-"""Height of a row of dots, and room between columns, mm."""
+ROW, GAP, TITLE = 3.5, 2.5, 4.0
+"""Height of a row of dots, room between columns, and the line that a mode's title has to itself, mm."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ def gain_figure(gains: pd.DataFrame, names: dict[str, Look], name: str) -> Drawi
     modes, fractions = list(dict.fromkeys(gains["mode"])), sorted(set(gains["fraction"].dropna()))
     rows = [known for known in names if (gains["initialisation"] == known).any()]
     columns = [*fractions, math.nan] if len(fractions) > 1 else fractions
-    left = 6 + 1.3 * max(len(known) for known in rows)
+    left = 4 + max(text_width(known, SMALL) for known in rows)
     width, reach = (WIDTH - left - 1 - GAP * (len(columns) - 1)) / len(columns), reach_of(gains)
-    block = ROW * len(rows) + 8.5
+    block = TITLE + ROW * len(rows) + 8.5
     height, baseline = 4 + block * len(modes) + 5, gains["other"].iloc[0]
     with drawing_style():
         # One axes in mm: an axes a panel would take five times as long to draw.
@@ -53,8 +53,8 @@ def gain_figure(gains: pd.DataFrame, names: dict[str, Look], name: str) -> Drawi
         axes.set(xlim=(0, WIDTH), ylim=(height, 0))
         axes.axis("off")
         for row, mode in enumerate(modes):
-            top = 4 + block * row
-            axes.text(0, top - 1, mode_title(mode), fontsize=TEXT, fontweight="bold", va="center")
+            top = 4 + TITLE + block * row
+            axes.text(0, top - TITLE - 1, mode_title(mode), fontsize=TEXT, fontweight="bold", va="center")
             for number, known in enumerate(rows):
                 axes.text(left - 2, top + ROW * (number + 0.75), known, fontsize=SMALL, ha="right", va="center")
             for column, fraction in enumerate(columns):
