@@ -14,7 +14,8 @@ from sonolearn.study.page.gains import gain_figure
 from sonolearn.study.words import MODES
 from study.page.drawn_texts import DrawnTexts
 
-NAMES = {"short": ["BYOL"], "long": ["inpainting autoencoder", "WWWWWWWWWWWWWWWWWWWW", "MoCo"]}
+NAMES = {"short": ["BYOL"], "long": ["inpainting autoencoder", "WWWWWWWWWWWWWWWWWWWW", "MoCo"],
+         "very long": ["autoencoder with the decoder of its first stage and all frames of the hospital"]}  # fmt: skip
 
 
 def gains_of(names: list[str], fractions: list[float]) -> pd.DataFrame:

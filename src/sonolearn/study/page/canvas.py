@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,6 +32,9 @@ DOTS = 200
 
 SMALL, TEXT = 7.0, 7.5
 """Sizes of text in pt, as printed: numbers within panels, and all else."""
+
+ROOM = 60.0
+"""The most that the name of an initialisation may be wide beside a panel, mm."""
 
 SOFT = "#5b6675"
 PAGE_STYLE: Any = {
@@ -188,6 +192,14 @@ def text_width(text: str, size: float) -> float:
     """How wide a text of `size` pt is drawn, mm."""
     outline = TextPath((0, 0), text, size=size, prop=FontProperties(family=["sans-serif"], size=size))
     return float(outline.get_extents().width) * 25.4 / 72
+
+
+def shortened(text: str, size: float, room: float) -> str:
+    """The text where it is at most `room` mm wide; else both its ends: what tells names apart is often the last."""
+    if text_width(text, size) <= room:
+        return text
+    cut = [f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}" for kept in range(len(text))]
+    return cut[max(bisect_right(cut, room, key=lambda shorter: text_width(shorter, size)) - 1, 0)]
 
 
 def end_labels(axes: Axes, labels: Sequence[tuple[str, float, str]], size: float = SMALL) -> None:

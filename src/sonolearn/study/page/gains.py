@@ -11,7 +11,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sonolearn.study.page.canvas import DOTS, SMALL, SOFT, TEXT, WIDTH, Drawing, Look, drawing_style, finish, text_width
+from sonolearn.study.page.canvas import (
+    DOTS,
+    ROOM,
+    SMALL,
+    SOFT,
+    TEXT,
+    WIDTH,
+    Drawing,
+    Look,
+    drawing_style,
+    finish,
+    shortened,
+    text_width,
+)  # fmt: skip
 from sonolearn.study.page.wording import mode_title, percent
 
 ROW, GAP, TITLE = 3.5, 2.5, 4.0
@@ -42,7 +55,8 @@ def gain_figure(gains: pd.DataFrame, names: dict[str, Look], name: str) -> Drawi
     modes, fractions = list(dict.fromkeys(gains["mode"])), sorted(set(gains["fraction"].dropna()))
     rows = [known for known in names if (gains["initialisation"] == known).any()]
     columns = [*fractions, math.nan] if len(fractions) > 1 else fractions
-    left = 4 + max(text_width(known, SMALL) for known in rows)
+    labels = [shortened(known, SMALL, ROOM) for known in rows]
+    left = 4 + max(text_width(label, SMALL) for label in labels)
     width, reach = (WIDTH - left - 1 - GAP * (len(columns) - 1)) / len(columns), reach_of(gains)
     block = TITLE + ROW * len(rows) + 8.5
     height, baseline = 4 + block * len(modes) + 5, gains["other"].iloc[0]
@@ -55,8 +69,8 @@ def gain_figure(gains: pd.DataFrame, names: dict[str, Look], name: str) -> Drawi
         for row, mode in enumerate(modes):
             top = 4 + TITLE + block * row
             axes.text(0, top - TITLE - 1, mode_title(mode), fontsize=TEXT, fontweight="bold", va="center")
-            for number, known in enumerate(rows):
-                axes.text(left - 2, top + ROW * (number + 0.75), known, fontsize=SMALL, ha="right", va="center")
+            for number, label in enumerate(labels):
+                axes.text(left - 2, top + ROW * (number + 0.75), label, fontsize=SMALL, ha="right", va="center")
             for column, fraction in enumerate(columns):
                 scale = Scale(left + column * (width + GAP), width, reach)
                 at = gains["fraction"].isna() if math.isnan(fraction) else gains["fraction"] == fraction

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from sonolearn.study.page.canvas import (
     DOTS,
+    ROOM,
     SMALL,
     TEXT,
     WIDTH,
@@ -18,6 +19,8 @@ from sonolearn.study.page.canvas import (
     drawing_style,
     finish,
     readable,
+    shortened,
+    text_width,
 )  # fmt: skip
 from sonolearn.study.statistics.ranks import Ranks
 
@@ -71,7 +74,7 @@ def _height(ranks: Ranks) -> float:
 
 def _scale(axes: Axes, ranks: Ranks, names: dict[str, Look]) -> None:
     count, line = len(ranks.names), 14.0
-    margin = 12 + 1.5 * max(len(name) for name in ranks.names)
+    margin = 5 + max(text_width(text, TEXT) for text in _labels(ranks).values())
     left, right = margin, WIDTH - margin
 
     def place(rank: float) -> float:
@@ -83,11 +86,7 @@ def _scale(axes: Axes, ranks: Ranks, names: dict[str, Look]) -> None:
         axes.text(place(rank), line - 1.6, str(rank), fontsize=SMALL, ha="center", va="bottom")
     distance = ranks.critical_difference
     if not math.isnan(distance):
-        longer = distance > count - 1
-        end = place(count if longer else 1 + distance)
-        axes.plot([left, end], [7, 7], color=INK, lw=1.2, marker="|", markersize=5, markevery=[0] if longer else None)
-        text = f"CD {distance:.2f}" + (", longer than the scale" if longer else "")
-        axes.text(end + 2, 7, text, fontsize=SMALL, va="center")
+        _critical_difference(axes, distance, (left, place(min(1 + distance, count))), longer=distance > count - 1)
     for number, clique in enumerate(ranks.cliques):
         inside = [drawn_ranks(ranks)[name] for name in clique]
         ends = [place(min(inside)) - 0.8, place(max(inside)) + 0.8]
@@ -95,10 +94,32 @@ def _scale(axes: Axes, ranks: Ranks, names: dict[str, Look]) -> None:
     _names(axes, ranks, names, place, (left - 3, right + 3, line))
 
 
+def _critical_difference(axes: Axes, distance: float, ends: tuple[float, float], *, longer: bool) -> None:
+    """A bar with its length on the right, or within it where the figure ends."""
+    axes.plot(ends, [7, 7], color=INK, lw=1.2, marker="|", markersize=5, markevery=[0] if longer else None)
+    text = f"CD {distance:.2f}" + (", longer than the scale" if longer else "")
+    if ends[1] + 2 + text_width(text, SMALL) < WIDTH - 1:
+        axes.text(ends[1] + 2, 7, text, fontsize=SMALL, va="center")
+    else:
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 2}
+        axes.text((ends[0] + ends[1]) / 2, 7, text, fontsize=SMALL, ha="center", va="center", bbox=box)
+
+
+def _labels(ranks: Ranks) -> dict[str, str]:
+    """Each initialisation with its rank, as they stand at the sides: the better half on the left, the best first."""
+    ordered = drawn_ranks(ranks)
+    half, found = math.ceil(len(ordered) / 2), {}
+    for number, (name, rank) in enumerate(ordered.items()):
+        written = f"{rank:.2f}"
+        short = shortened(name, TEXT, ROOM - text_width(f"  {written}", TEXT))
+        found[name] = f"{short}  {written}" if number < half else f"{written}  {short}"
+    return found
+
+
 def _names(
     axes: Axes, ranks: Ranks, names: dict[str, Look], place: Callable[[float], float], ends: tuple[float, float, float]
 ) -> None:
-    ordered, line = list(drawn_ranks(ranks).items()), ends[2]
+    ordered, labels, line = list(drawn_ranks(ranks).items()), _labels(ranks), ends[2]
     half = math.ceil(len(ordered) / 2)
     for number, (name, rank) in enumerate(ordered):
         first = number < half
@@ -108,9 +129,8 @@ def _names(
         side, look, x = ends[0] if first else ends[1], names[name], place(rank)
         axes.plot([x, x, side], [line, height, height], color=look.colour, lw=0.8)
         axes.plot([x], [line], look.marker, color=look.colour, markerfacecolor=look.fill, markersize=4.4)
-        text = f"{name}  {rank:.2f}" if first else f"{rank:.2f}  {name}"
-        axes.text(side + (-1 if first else 1), height, text, fontsize=TEXT, va="center", color=readable(look.colour),
-                  ha="right" if first else "left")  # fmt: skip
+        axes.text(side + (-1 if first else 1), height, labels[name], fontsize=TEXT, va="center",
+                  color=readable(look.colour), ha="right" if first else "left")  # fmt: skip
 
 
 def _in_words(ranks: Ranks) -> str:
