@@ -92,6 +92,30 @@ def test_a_share_below_1_is_not_written_as_all() -> None:
     assert "came first in 100 % " in recommended(dataclasses.replace(answer, first=(1.0, 0.0)))
 
 
+def test_the_better_of_two_is_not_said_to_have_a_nearest() -> None:
+    runs = [row(n, s) for n in ("random", "ImageNet") for s in range(4)]
+    chance = by_chance(np.random.default_rng(0), lambda r: 4 * (r["initialisation"] == "ImageNet"), spread=0.2)
+    (answer,) = analyse(*study(runs, chance), draws=200).recommendations
+    number, signed = r"0\.\d{3}", r"\+0\.\d{3}"
+    assert re.fullmatch(
+        rf"At the one label fraction, ImageNet \(macro F1 {number}\) is shown to do better than random "
+        rf"\({signed}, 95 % interval {signed} to {signed}, corrected p < 0\.001\); "
+        r"ImageNet came first in 100 % of the redrawn studies\.",
+        recommended(answer),
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(("A", "B", "random"), " Random is shown to be below A."),
+     (("A", "B", "autoencoder", "MoCo"), " Autoencoder and MoCo are shown to be below A.")],
+)  # fmt: skip
+def test_a_sentence_that_begins_with_a_name_begins_with_a_capital(names: tuple[str, ...], said: str) -> None:
+    (answer,) = analyse(*study([row(n, 0) for n in "AB"], lambda _: np.array([3, 1]))).recommendations
+    below = dataclasses.replace(answer, names=names, means=(0.9, 0.8, 0.3, 0.2)[: len(names)], candidates=("A", "B"))
+    assert recommended(below).endswith(said)
+
+
 def test_trainings_without_a_result_are_counted() -> None:
     runs, confusions = study([row("A", s) for s in range(3)], lambda _: np.array([3, 1]))
     text = paragraphs(analyse(runs.assign(macro_f1=runs["macro_f1"].where(runs["seed"] > 0)), confusions))[KEY]

@@ -91,12 +91,13 @@ def recommended(answer: Recommendation) -> str:
     if not others and answer.decisive:
         nearest = answer.decisive
         name = nearest.other if nearest.initialisation == leader else nearest.initialisation
-        than = f"than {listed(lower)}" if len(lower) == 1 else f"than each of the {len(lower)} others"
+        than = name if len(lower) == 1 else f"each of the {len(lower)} others; the nearest is {name}"
         return (
-            f"{at}, {leader} (macro F1 {answer.means[0]:.3f}) is shown to do better {than}; the nearest is {name} "
+            f"{at}, {leader} (macro F1 {answer.means[0]:.3f}) is shown to do better than {than} "
             f"({figures(nearest, turned=nearest.initialisation != leader)}); {share}."
         )
-    shown = f" {listed(lower)} {'is' if len(lower) == 1 else 'are'} shown to be below {leader}." if lower else ""
+    below = f"{listed(lower)} {'is' if len(lower) == 1 else 'are'} shown to be below {leader}." if lower else ""
+    shown = f" {below[0].upper()}{below[1:]}" if below else ""
     means = dict(zip(answer.names, answer.means, strict=True))
     named = listed([f"{name} ({means[name]:.3f})" for name in others]).replace(" and ", " or ")
     between = f"no difference is shown between {leader} (macro F1 {answer.means[0]:.3f}) and {named}"
