@@ -34,6 +34,7 @@ class Wish:
     Attributes:
         initialisations: how many of `SKILLS`.
         pools: name, patients, scans and frames of each pool of the part on variance against size.
+        pooled_modes: how many of the modes, from the first, are run on those pools.
         machines: of the test images.
     """
 
@@ -43,6 +44,7 @@ class Wish:
     encoders: tuple[str, ...] = ("resnet18",)
     seeds: int = 3
     pools: tuple[tuple[str, int, int, int], ...] = ()
+    pooled_modes: int = 1
     planes: tuple[str, ...] = PLANES
     patients: int = 12
     images: int = 60
@@ -116,7 +118,7 @@ def _planned(wish: Wish, names: Sequence[str]) -> Iterator[tuple[dict[str, Any],
     varied = [(name, pool) for name in learnt for pool in wish.pools]
     for name, pool in [*main, *varied]:
         for encoder in wish.encoders:
-            for mode in wish.modes if not pool[0] else wish.modes[:1]:
+            for mode in wish.modes if not pool[0] else wish.modes[: wish.pooled_modes]:
                 for fraction in wish.fractions:
                     for seed in range(wish.seeds):
                         row = _run(wish, name, pool, encoder, mode, fraction, seed)

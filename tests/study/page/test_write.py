@@ -171,6 +171,17 @@ def test_no_difference_is_claimed_between_equal_initialisations(tmp_path: Path) 
     assert "is shown to" not in words
 
 
+def test_variance_against_size_has_a_paragraph_a_mode_in_the_order_of_the_page(tmp_path: Path) -> None:
+    modes = {"finetune": "Full fine-tuning", "linear": "Linear evaluation", "knn": "Nearest neighbours"}
+    page = made(Wish(modes=tuple(modes), pools=POOLS, pooled_modes=3, embeddings=False), tmp_path)
+    part = page.raw.split("<h2>Variance against size</h2>")[1].split("<img")[0]
+    _, *paragraphs = re.findall(r"<p>(.*?)</p>", part, re.DOTALL)
+    assert [paragraph.split(".")[0] for paragraph in paragraphs] == list(modes.values())
+    assert all(paragraph.count("More patients") == 1 for paragraph in paragraphs)
+    assert list(dict.fromkeys(page.csv("pools")["mode"])) == list(modes)
+    assert list(dict.fromkeys(page.csv("pool_effects")["mode"])) == list(modes)
+
+
 def test_names_from_data_are_escaped(rich: Page) -> None:
     assert "<b>&_%" not in rich.raw
     assert "&lt;b&gt;&amp;_%" in rich.raw

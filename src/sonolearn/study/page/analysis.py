@@ -34,7 +34,7 @@ class Analysis:
             equal (no difference from that is shown) or nothing.
         gains: a row a comparison with ImageNet or random: `Comparison`'s fields.
         pools: a row a cell of the runs on pools, with patients, scans and frames; empty without pools.
-        effects: what more patients, and what more frames bring.
+        effects: what more patients, and what more frames bring, in the order of `settings`.
         errors: a row a cell: images, ece (expected calibration error) and brier (Brier score) of all seeds together.
         curves: reliability, a row a bin of each cell; empty, as `errors`, without probabilities.
     """
@@ -65,8 +65,8 @@ def analysis_of(runs: pd.DataFrame, predictions: pd.DataFrame, planes: Sequence[
     statistics = analyse(main, confusions)
     names = tuple(dict.fromkeys(main["initialisation"]))
     gains = [one for name in BASELINES for one in against(statistics.trainings, name)]
-    pools, effects = _pools(pooled, confusions)
     settings = tuple(dict.fromkeys(zip(main["encoder"], main["mode"], strict=True)))
+    pools, effects = _pools(pooled, confusions, settings, names)
     errors, curves = _calibration(main, predictions, planes)
     return Analysis(
         names,
@@ -120,7 +120,13 @@ def _scores(statistics: Statistics) -> pd.DataFrame:
     return table
 
 
-def _pools(pooled: pd.DataFrame, confusions: Mapping[str, Floats]) -> tuple[pd.DataFrame, list[PoolEffect]]:
+def _pools(
+    pooled: pd.DataFrame,
+    confusions: Mapping[str, Floats],
+    settings: Sequence[tuple[str, str]],
+    names: Sequence[str],
+) -> tuple[pd.DataFrame, list[PoolEffect]]:
+    """Cells and effects in the order of the main comparison; what is on pools alone comes last."""
     if pooled.empty:
         return pd.DataFrame(), []
     trainings = gather(pooled, confusions)
@@ -130,7 +136,9 @@ def _pools(pooled: pd.DataFrame, confusions: Mapping[str, Floats]) -> tuple[pd.D
     table = pd.DataFrame(cells(trainings), columns=_fields(Cell)).merge(numbers, on=keys)
     whole = table.astype({f"pool_{what}": int for what in ("patients", "scans", "frames")})
     renamed = whole.rename(columns={f"pool_{what}": what for what in ("patients", "scans", "frames")})
-    return renamed, variance_and_size(trainings)
+    order = list(dict.fromkeys([*settings, *zip(pooled["encoder"], pooled["mode"], strict=True)]))
+    effects = sorted(variance_and_size(trainings), key=lambda effect: order.index((effect.encoder, effect.mode)))
+    return in_order(renamed, order, list(dict.fromkeys([*names, *pooled["initialisation"]]))), effects
 
 
 def _calibration(

@@ -22,7 +22,8 @@ from sonolearn.study.page.tables import Table
 from sonolearn.study.page.wording import setting_title, slugs
 from sonolearn.study.page.words import answers
 from sonolearn.study.results import StudyResults
-from sonolearn.study.statistics.variance_words import verdict
+from sonolearn.study.statistics.variance import PoolEffect
+from sonolearn.study.statistics.variance_words import verdict, widest
 from sonolearn.study.statistics.words import ranked
 from sonolearn.study.words import EXPLAINED
 
@@ -121,12 +122,7 @@ class Parts:
         if pools.empty:
             return None
         effects = pd.DataFrame(self.analysis.effects)
-        most = dict[tuple[str, str], int]()
-        for effect in self.analysis.effects:
-            key = (effect.encoder, effect.mode)
-            most[key] = max(most.get(key, 0), len(effect.initialisations))
-        together = [one for one in self.analysis.effects if len(one.initialisations) == most[one.encoder, one.mode]]
-        sentences = [f"{setting_title(one.encoder, one.mode, len(most))}. {verdict(one)}" for one in together]
+        sentences = self._verdicts()
         if not sentences:
             sentences = [
                 "No two pools differ in patients alone or in frames alone, so that the two cannot be told apart."
@@ -134,6 +130,17 @@ class Parts:
         files = {"pools": pools} | ({"pool_effects": effects.drop(columns="steps")} if len(effects) else {})
         intro = "Do encoders learn more from more patients, or from more frames of the same patients?"
         return Part("Variance against size", intro, [Block("", sentences, [size_figure(pools)])], files)
+
+    def _verdicts(self) -> list[str]:
+        """A paragraph an encoder and mode: what was found over all initialisations together."""
+        found = dict[tuple[str, str], list[PoolEffect]]()
+        for effect in self.analysis.effects:
+            found.setdefault((effect.encoder, effect.mode), []).append(effect)
+        encoders = len({encoder for encoder, _ in (*self.titles, *found)})
+        return [
+            f"{setting_title(*setting, encoders)}. {' '.join(verdict(effect) for effect in widest(effects))}"
+            for setting, effects in found.items()
+        ]
 
     def ranks(self) -> Part | None:
         """Mean ranks with a critical difference."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from sonolearn.study.statistics.pools import TOLERANCE, Step
 from sonolearn.study.statistics.sentences import figures
@@ -19,6 +20,12 @@ def verdict(effect: PoolEffect) -> str:
         numbers += f" for {counted(effect.tests, None, 'comparison')}"
     draws = counted(effect.units, None, "draw") + " of the pools"
     return f"{_subject(effect)} ({listed(list(effect.initialisations))}, {draws}): {numbers}; {_shown(effect)}."
+
+
+def widest(effects: Sequence[PoolEffect]) -> list[PoolEffect]:
+    """Those over all initialisations together; those of each on its own are for the table."""
+    most = max((len(effect.initialisations) for effect in effects), default=0)
+    return [effect for effect in effects if len(effect.initialisations) == most]
 
 
 def _subject(effect: PoolEffect) -> str:

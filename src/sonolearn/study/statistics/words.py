@@ -11,8 +11,7 @@ from sonolearn.study.statistics.comparisons import Comparison
 from sonolearn.study.statistics.ranks import Ranks
 from sonolearn.study.statistics.recommendation import Recommendation
 from sonolearn.study.statistics.sentences import figures, p_value
-from sonolearn.study.statistics.variance import PoolEffect
-from sonolearn.study.statistics.variance_words import verdict
+from sonolearn.study.statistics.variance_words import verdict, widest
 from sonolearn.study.words import MODES, counted, listed, percent
 
 
@@ -47,15 +46,9 @@ def _paragraph(statistics: Statistics, encoder: str, mode: str) -> list[str]:
         *(_on(answer.pool, pools, recommended(answer)) for answer in answers),
         *_against(_of(statistics.against, encoder, mode)),
         *(_on(one.pool, pools, ranked(one)) for one in ranks),
-        *(verdict(effect) for effect in _widest(_of(statistics.pools, encoder, mode))),
+        *(verdict(effect) for effect in widest(_of(statistics.pools, encoder, mode))),
         *_limits(statistics, encoder, mode),
     ]
-
-
-def _widest(effects: list[PoolEffect]) -> list[PoolEffect]:
-    """Those over all initialisations together; those of each on its own are for the table."""
-    most = max((len(effect.initialisations) for effect in effects), default=0)
-    return [effect for effect in effects if len(effect.initialisations) == most]
 
 
 def _basis(statistics: Statistics, encoder: str, mode: str) -> list[str]:
