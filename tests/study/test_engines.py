@@ -199,6 +199,7 @@ def test_ray_gives_the_table_that_other_engines_give_even_when_a_worker_is_lost(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_what_runs_on_ray_is_stopped_on_request(ray_on_two_cores: str, tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "out")
     engine = RayEngine(folder, None, None, None)

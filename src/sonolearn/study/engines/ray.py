@@ -6,10 +6,13 @@ A lost worker or machine costs the task at hand only: Ray says so, and the runne
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,9 @@ from sonolearn.console import UserError
 from sonolearn.study.engines.engine import Ended, Outcome, perform
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.tasks import Task
+
+PATIENCE = 30.0
+"""Seconds that a cluster has to answer, and a task that is stopped to end."""
 
 Reply = tuple[Outcome, str, str, float]
 
@@ -34,6 +40,7 @@ class RayEngine:
             import ray
         except ImportError as error:
             raise UserError("--engine ray: Ray is not installed; pip install 'sonolearn[ray]'") from error
+        check_answers(address)
         self.ray, self.folder = ray, StudyFolder(folder.out.resolve())
         on_sigterm = signal.getsignal(signal.SIGTERM)
         try:
@@ -74,9 +81,14 @@ class RayEngine:
         for handle in self._running:
             # As Ctrl-C in the worker: a pre-training writes its checkpoint.
             self.ray.cancel(handle, force=False)
-        ended = [self._ended(handle) for handle in list(self._running)]
+        running = list(self._running)
+        _, deaf = self.ray.wait(running, num_returns=len(running), timeout=PATIENCE) if running else ([], [])
+        for handle in deaf:
+            # A worker within one long call does not hear it.
+            self.ray.cancel(handle, force=True)
+        ended = [self._ended(handle) for handle in running]
         self.ray.shutdown()
-        return ended
+        return [replace(end, outcome="stopped", error="") if end.outcome == "lost" else end for end in ended]
 
     def _ended(self, handle: Any) -> Ended:
         task, begun = self._running.pop(handle)
@@ -92,6 +104,25 @@ class RayEngine:
             sentence = f"its worker was lost ({type(lost).__name__}); was the memory enough?"
             return Ended(task, "lost", sentence, seconds=time.monotonic() - begun)
         return Ended(task, outcome, error, trace, seconds)
+
+
+def check_answers(address: str | None) -> None:
+    """Refuse an address at which nothing listens; Ray itself would try for eight minutes.
+
+    Args:
+        address: HOST:PORT or ray://HOST:PORT; other words, such as auto, are Ray's own.
+
+    Raises:
+        UserError: no connection within `PATIENCE` seconds.
+    """
+    place = re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address or "")
+    if place is None:
+        return
+    try:
+        socket.create_connection((place[1], int(place[2])), timeout=PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--address {address}: no Ray cluster answers there ({reason}); start it first") from error
 
 
 def work(folder: StudyFolder, task: Task, threads: int, loaders: int, here: Path) -> Reply:
