@@ -14,6 +14,7 @@ from sonolearn.config import ClassifyConfig
 from sonolearn.planes.head import Best, Fitted, Probabilities, batches_of, class_weights, make_head, mean_loss
 from sonolearn.runs import seed_for
 
+
 def fit_linear(
     train: Tensor,
     targets: NDArray[np.int64],
