@@ -12,6 +12,7 @@ from sonolearn.console import UserError
 from sonolearn.data.prepare import prepare
 from sonolearn.data.pseudonyms import read_sources
 from sonolearn.data.store import Store
+from sonolearn.data.storing import check_free
 
 CONFIG = PrepareConfig(size=32, workers=1)
 
@@ -71,6 +72,14 @@ def test_images_of_a_label_table_are_looked_at_without_their_labels(folder: Path
     store = prepare([], tmp_path / "store", folder / "labels.csv", dry(2))
     assert store.labels is None
     assert len(store.scans) == 2
+
+
+def test_a_folder_that_was_killed_at_its_first_write_is_taken_up(tmp_path: Path) -> None:
+    (tmp_path / ".frames.h5.123.tmp").touch()
+    check_free(tmp_path)
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(UserError, match="exists and is not a store"):
+        check_free(tmp_path)
 
 
 @pytest.mark.parametrize("inside", ["photo.png", "dry-run/photo.png"])

@@ -17,7 +17,7 @@ from sonolearn.console import UserError
 from sonolearn.data.parts import Options, part_name, parts_folder, remove_leftovers
 from sonolearn.data.report import PICTURES, write_report
 from sonolearn.data.store import FORMAT, FRAMES, REJECTED, SCANS, UNFINISHED, VERSION, check_version
-from sonolearn.runs import flat, hash_of, plain, read_json, write_json, write_text, writing
+from sonolearn.runs import flat, hash_of, is_leftover, plain, read_json, write_json, write_text, writing
 
 SCAN_COLUMNS = (
     "scan", "patient", "machine", "kind", "first", "frames", "source_frames", "taken", "refused_frames", "fps",
@@ -136,7 +136,8 @@ def check_free(out: Path) -> None:
         UserError: it is a file, or a folder with something else in it.
     """
     ours = (parts_folder(out).name, DRY_RUN)
-    if out.exists() and (not out.is_dir() or any(path.name not in ours for path in out.iterdir())):
+    names = [path.name for path in out.iterdir()] if out.is_dir() else []
+    if (out.exists() and not out.is_dir()) or any(name not in ours and not is_leftover(name) for name in names):
         raise UserError(f"{out}: exists and is not a store; give another --out")
 
 

@@ -57,7 +57,8 @@ def load_checkpoint(folder: Path, fabric: Fabric, model: nn.Module, optimizer: O
 class StopRequest:
     """While open, Ctrl-C and SIGTERM (SLURM's warning) only ask to stop, so that the step at hand is finished.
 
-    A second Ctrl-C stops at once.
+    A second Ctrl-C stops at once. A second SIGTERM changes nothing: SLURM sends one to every process of a job, and the
+    runner of a study another one to its workers.
     """
 
     def __init__(self) -> None:
@@ -87,6 +88,6 @@ class StopRequest:
         return bool(torch.as_tensor(votes) > 0)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True

@@ -124,6 +124,11 @@ def test_folder_of_another_config_is_refused_by_name(made: Path) -> None:
         generate(made, replace(CONFIG, seed=9, frames=4))
 
 
+def test_a_folder_that_was_killed_at_its_first_write_is_taken_up(tmp_path: Path) -> None:
+    (tmp_path / ".phantom.json.123.tmp").touch()
+    assert (generate(tmp_path, CONFIG) / "labels.csv").is_file()
+
+
 def test_folder_with_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("mine")
     with pytest.raises(UserError, match="something other than a phantom"):

@@ -34,7 +34,7 @@ from sonolearn.data.phantom.patient import Patient
 from sonolearn.data.phantom.recording import Recording, record_scan, record_still
 from sonolearn.data.phantom.tissue import Fetus
 from sonolearn.data.phantom.video import write_mp4
-from sonolearn.runs import naming_disk_errors, plain, read_json, write_json, writing
+from sonolearn.runs import is_leftover, naming_disk_errors, plain, read_json, write_json, writing
 
 FORMAT = 1
 
@@ -146,7 +146,7 @@ def _claim(out: Path, config: PhantomConfig) -> None:
             raise UserError(f"{out} holds a phantom made with another {', '.join(differing)}: {remedy}")
         return
     with naming_disk_errors(out):
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and (not out.is_dir() or any(not is_leftover(path.name) for path in out.iterdir())):
             raise UserError(f"{out} exists and holds something other than a phantom: give an empty or new folder")
         out.mkdir(parents=True, exist_ok=True)
     write_json(card, {"format": FORMAT, "config": options})
