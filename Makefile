@@ -20,8 +20,9 @@ setup: .venv/.complete
 demo: setup
 	$(BIN)/sonolearn demo --out demo
 
+# As many processes as cores, one thread each: threads of several would fight.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 8
 
 lint: setup
 	$(BIN)/ruff check .
