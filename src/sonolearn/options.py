@@ -116,17 +116,32 @@ def read_yaml(parser: Parser, file: Path) -> dict[str, Any]:
     Raises:
         UserError: it is missing or no YAML, names an option that does not exist, or gives it no value.
     """
+    found = load_yaml(file, f"--config {file}", "--print_config prints an example")
+    _check_keys(parser, file, found)
+    return found
+
+
+def load_yaml(file: Path, named: str, remedy: str) -> dict[Any, Any]:
+    """The names and values that a YAML file holds.
+
+    Args:
+        file: the file.
+        named: how errors call it.
+        remedy: where an example is to be had.
+
+    Raises:
+        UserError: it is missing or no YAML, or holds something else.
+    """
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"--config {file}: cannot be read ({error.strerror}); give a YAML file") from error
+        raise UserError(f"{named}: cannot be read ({error.strerror}); give a YAML file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
-        raise UserError(f"--config {file}: is no YAML{line}; --print_config prints an example") from error
+        raise UserError(f"{named}: is no YAML{line}; {remedy}") from error
     if not isinstance(found, dict):
-        raise UserError(f"--config {file}: holds no `option: value`; --print_config prints an example")
-    _check_keys(parser, file, found)
+        raise UserError(f"{named}: holds no `option: value`; {remedy}")
     return found
 
 

@@ -13,12 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-
 from sonolearn.config import ClassifyConfig, EncoderConfig, Method, PhantomConfig, PrepareConfig, PretrainConfig
 from sonolearn.config.study import MODES, PoolPlan, StartPlan, StudyData, StudyDataConfig, StudyPlan
 from sonolearn.console import UserError
-from sonolearn.options import nearest, read_options
+from sonolearn.options import load_yaml, nearest, read_options
 from sonolearn.recipes import layer_asked_for
 
 Options = dict[str, Any]
@@ -120,16 +118,7 @@ def _find(path: Path) -> Path:
 
 
 def _read_yaml(file: Path) -> Options:
-    try:
-        found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}); give a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" (line {mark.line + 1})" if mark else ""
-        raise UserError(f"{file}: is no YAML{line}; the shipped plans show how a plan looks") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{file}: holds no `option: value`; the shipped plans show how a plan looks")
+    found = load_yaml(file, str(file), "the shipped plans show how a plan looks")
     groups = ("data", "encoders", "pretrain", "methods", "pools", "initialisations", "classify", "modes")
     found = {key: {} if value is None and key in groups else value for key, value in found.items()}
     for group in ("encoders", "methods", "pools", "initialisations", "modes"):
