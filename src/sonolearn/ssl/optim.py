@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 
 import torch
-from timm.optim.lars import Lars
 from torch import nn
 from torch.optim import Optimizer
 
 from sonolearn.config import OptimizerConfig
+from sonolearn.ssl.lars import LARS
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig, batch_size: int) -> Optimizer:
     """The optimiser of everything in `model` that learns.
 
     Two groups, weights and biases (all tensors of at most one dimension, norm parameters included), each with its
-    learning rate in `base_lr`, for the schedule. LARS neither adapts nor decays the second group.
+    learning rate in `base_lr`, for the schedule. LARS neither adapts nor decays the second group. SGD and AdamW are
+    torch's fused ones, whose step is one pass over the memory.
 
     Args:
         model: encoder and heads.
@@ -34,11 +35,11 @@ def make_optimizer(model: nn.Module, config: OptimizerConfig, batch_size: int) -
     groups = [{**g, "lr": rate, "base_lr": rate} for g, rate in zip(groups, rates, strict=True) if g["params"]]
     match config.name:
         case "lars":
-            return Lars(groups, momentum=config.momentum, trust_coeff=0.001)
+            return LARS(groups, momentum=config.momentum, trust_coeff=0.001)
         case "sgd":
-            return torch.optim.SGD(groups, momentum=config.momentum)
+            return torch.optim.SGD(groups, momentum=config.momentum, fused=True)
         case "adamw":
-            return torch.optim.AdamW(groups)
+            return torch.optim.AdamW(groups, fused=True)
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int, steps_per_epoch: int) -> float:
