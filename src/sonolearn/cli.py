@@ -36,6 +36,7 @@ COMMANDS = {
     "prepare": Command(commands.prepare, config.PrepareConfig, "paths", "*"),
     "pretrain": Command(commands.pretrain, config.PretrainConfig, "stores", "+", recipes.layer_asked_for),
     "classify": Command(commands.classify, config.ClassifyConfig, "store"),
+    "predict": Command(commands.predict, config.PredictConfig, "paths", "+"),
     "report": Command(commands.report, None, "runs", "+"),
     "study plan": Command(commands.study_plan, StudyPlanConfig, "plan"),
     "study run": Command(commands.study_run, StudyRunConfig, "plan"),

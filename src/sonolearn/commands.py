@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sonolearn.config import ClassifyConfig, DemoConfig, PhantomConfig, PrepareConfig, PretrainConfig
+from sonolearn.config import ClassifyConfig, DemoConfig, PhantomConfig, PredictConfig, PrepareConfig, PretrainConfig
 from sonolearn.config.study import StudyPlanConfig, StudyRunConfig
 
 if TYPE_CHECKING:
@@ -82,6 +82,22 @@ def classify(store: Path, out: Path, config: ClassifyConfig | None = None) -> pd
     from sonolearn.planes.classify import classify as run
 
     return run(store, out, config or ClassifyConfig())
+
+
+def predict(paths: Sequence[Path], out: Path, config: PredictConfig | None = None) -> pd.DataFrame:
+    """Say which planes new scans show, frame by frame, with a classifier that `classify` saved.
+
+    Args:
+        paths: files and folders of scans and stills.
+        out: the run folder; the same call continues an interrupted run, with more paths it grows.
+        config: classifier, frame skip, cleaning, engine, ...
+
+    Returns:
+        A row a scan: its plane, the share of its frames that show it, mean probabilities, or why it was rejected.
+    """
+    from sonolearn.deploy.predict import predict as run
+
+    return run(paths, out, config or PredictConfig())
 
 
 def report(runs: Sequence[Path], out: Path) -> Path:

@@ -19,6 +19,7 @@ from sonolearn.config.methods import (
     VICRegConfig,
 )
 from sonolearn.config.pool import PoolConfig
+from sonolearn.config.predict import PredictConfig
 from sonolearn.config.pretrain import Method, OptimizerConfig, PretrainConfig, Recipe
 from sonolearn.config.views import PositivesConfig, ViewsConfig
 
@@ -40,6 +41,7 @@ __all__ = [
     "PoolConfig",
     "PositivesConfig",
     "Precision",
+    "PredictConfig",
     "PrepareConfig",
     "PretrainConfig",
     "Recipe",

@@ -58,6 +58,8 @@ class ClassifyConfig(EncoderConfig):
     """Kind of device."""
     name: str | None = None
     """What tables and figures call this initialisation; None: made from `init`."""
+    save_classifiers: bool = False
+    """finetune, linear: write each trained classifier to OUT/classifiers, for `sonolearn predict`."""
 
     @property
     def trained_epochs(self) -> int:
@@ -79,6 +81,10 @@ class ClassifyConfig(EncoderConfig):
         require_each(self, not_negative, "give 0 or more", "weight_decay", "workers")
         require(
             self.image_size is None or self.image_size >= 16, f"--image_size {self.image_size}: give at least 16 px"
+        )
+        require(
+            not (self.save_classifiers and self.mode == "knn"),
+            "--save_classifiers: knn has no network to save; give --mode linear or finetune",
         )
         require(self.batch_size >= 2, f"--batch_size {self.batch_size}: give at least 2")
         require(0 <= self.dropout < 1, f"--dropout {self.dropout}: give 0 to below 1")

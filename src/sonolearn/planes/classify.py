@@ -7,6 +7,7 @@ the same command goes on with those that are missing.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from sonolearn.config import ClassifyConfig
 from sonolearn.console import Interrupted, ProgressBar, UserError, progress
 from sonolearn.data.splits import label_fraction
 from sonolearn.data.store import PARTS, Store
-from sonolearn.planes.images import check_labels, describe_store
+from sonolearn.planes.head import Fitted
+from sonolearn.planes.images import Labelled, check_labels, describe_store
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.planes.material import Material
 from sonolearn.planes.overlap import check_overlap
+from sonolearn.planes.saved import ClassifierCard, cleaning_of, network_of, save_classifier
 from sonolearn.planes.tables import print_summary, write_tables
 from sonolearn.planes.units import Unit, measure, write_unit
 from sonolearn.runs import claim, write_json
@@ -34,7 +37,8 @@ def classify(store: Path, out: Path, config: ClassifyConfig) -> pd.DataFrame:
     Args:
         store: a labelled store.
         out: run folder; results.csv, per_class.csv, predictions.csv, confusion.csv, subsets.json, summary.csv,
-            overlap.json and data.json are written there, and units/ with what each fraction and seed gave.
+            overlap.json and data.json are written there, and units/ with what each fraction and seed gave; with
+            `save_classifiers` also classifiers/. What was finished without is then trained again: results stay.
         config: initialisation, mode, fractions, seeds and settings.
 
     Returns:
@@ -51,7 +55,7 @@ def classify(store: Path, out: Path, config: ClassifyConfig) -> pd.DataFrame:
     write_json(out / DATA_FILE, {"store": describe_store(source, labels), "initialisation": initialisation.describe()})
     check_overlap(source, labels, initialisation, out)
     units = [Unit(fraction, seed) for seed in range(config.seeds) for fraction in dict.fromkeys(config.fractions)]
-    missing = [unit for unit in units if not unit.file(out).exists()]
+    missing = [unit for unit in units if not unit.is_finished(out, config.save_classifiers)]
     if missing:
         _run_units(missing, len(units), source, labels, initialisation, out)
     results = write_tables(out, units, source.planes)
@@ -90,4 +94,17 @@ def _run_unit(unit: Unit, material: Material, store: Store, labels: pd.DataFrame
     seconds = time.perf_counter() - start
     bar.advance(material.epochs - len(fitted.history))
     record = measure(unit, fitted, probabilities, subset, material.parts, store.planes)
+    if material.config.save_classifiers:
+        _save(unit, fitted, material, subset, store, out)
     write_unit(out, unit, record, seconds)
+
+
+def _save(unit: Unit, fitted: Fitted, material: Material, subset: Labelled, store: Store, out: Path) -> None:
+    """Write the classifier of a unit; before its record, which says that the unit is finished."""
+    initialisation = material.initialisation
+    encoder, card = initialisation.load(unit.seed if initialisation.varies else 0)
+    network = network_of(fitted, encoder, card, material.inputs("train", unit.seed), len(store.planes))
+    used = dataclasses.replace(card, image_size=initialisation.image_size, mean=network.mean, std=network.std)
+    counts = len(subset), subset.patients
+    described = store.planes, store.size, cleaning_of(store), material.config.mode
+    save_classifier(unit.classifier(out), network, ClassifierCard(used, *described, unit.fraction, unit.seed, *counts))

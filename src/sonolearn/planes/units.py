@@ -14,6 +14,8 @@ from sonolearn.planes.images import Labelled
 from sonolearn.planes.metrics import confusion, per_class, scores
 from sonolearn.runs import read_json, write_json, writing
 
+CLASSIFIERS = "classifiers"
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -29,6 +31,14 @@ class Unit:
     def predictions(self, out: Path) -> Path:
         """Its predictions of the test part."""
         return self.file(out).with_suffix(".csv")
+
+    def classifier(self, out: Path) -> Path:
+        """Its trained classifier, where classifiers are saved."""
+        return out / CLASSIFIERS / f"{self.fraction!r}_{self.seed}.safetensors"
+
+    def is_finished(self, out: Path, saved: bool) -> bool:
+        """Whether it need not be trained (again): its record is there, and its classifier if that is to be `saved`."""
+        return self.file(out).exists() and (not saved or self.classifier(out).exists())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,85 @@
+"""A saved classifier, loaded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from sonolearn.console import UserError
+from sonolearn.planes.saved import METADATA, ClassifierCard, PlaneNetwork, card_from
+from sonolearn.planes.units import CLASSIFIERS
+from sonolearn.ssl.encoders import build
+
+REMEDY = "give a run of `sonolearn classify --save_classifiers true`, or one file of its classifiers"
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network in evaluation mode with its card.
+
+    Attributes:
+        network: (N, S, S) uint8 frames to (N, C) float32 probabilities.
+        card: what its outputs mean, and what frames it takes.
+        file: where it came from.
+    """
+
+    network: PlaneNetwork
+    card: ClassifierCard
+    file: Path
+
+    @property
+    def image_size(self) -> int:
+        """Side S in px of the frames that the network takes."""
+        size = self.card.encoder.image_size
+        assert size is not None  # `classify` always writes it
+        return size
+
+
+def load_classifier(path: Path) -> Classifier:
+    """Load a classifier.
+
+    Args:
+        path: its file, or the run folder of `classify`, which stands for its largest fraction with seed 0.
+
+    Raises:
+        UserError: no such file, no classifier, or a damaged one.
+    """
+    file = classifier_file(path)
+    card = _card(file)
+    network = PlaneNetwork(build(card.encoder, seed=0), len(card.planes), card.encoder.mean, card.encoder.std)
+    try:
+        with safe_open(file, framework="pt") as stored:
+            network.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"{file}: its weights do not fit its card; train it again") from error
+    return Classifier(network.eval().requires_grad_(False), card, file)
+
+
+def classifier_file(path: Path) -> Path:
+    """The file that `--classifier` means."""
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise UserError(f"--classifier {path}: no such file or folder; {REMEDY}")
+    found = {}
+    for file in (path / CLASSIFIERS).glob("*_0.safetensors"):
+        if re.fullmatch(r"[\d.e-]+_0", file.stem):
+            found[float(file.stem.removesuffix("_0"))] = file
+    if not found:
+        raise UserError(f"--classifier {path}: holds no classifier of seed 0; {REMEDY}")
+    return found[max(found)]
+
+
+def _card(file: Path) -> ClassifierCard:
+    try:
+        with safe_open(file, framework="pt") as stored:
+            text = (stored.metadata() or {}).get(METADATA)
+        card = card_from(text) if text else None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file}: cannot be read as a classifier of sonolearn; {REMEDY}") from error
+    if card is None:
+        raise UserError(f"{file}: is no plane classifier, but an encoder or another program's file; {REMEDY}")
+    return card

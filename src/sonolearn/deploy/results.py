@@ -1,0 +1,112 @@
+"""The files of a prediction run: two for each scan, written when it is done, and the tables made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sonolearn.deploy.frames import Batch, Reading
+from sonolearn.planes.head import Probabilities
+from sonolearn.runs import read_json, write_json, writing
+
+SCANS, PREDICTIONS = "scans.csv", "predictions.csv"
+FOLDER = "scans"
+SCAN_COLUMNS = (
+    "scan", "patient", "kind", "plane", "share", "majority", "frames", "taken", "seconds", "reason", "message",
+)  # fmt: skip
+
+
+@dataclass
+class Classified:
+    """What the network said of a scan so far."""
+
+    index: list[int] = field(default_factory=list)
+    time: list[float] = field(default_factory=list)
+    probabilities: list[Probabilities] = field(default_factory=list)
+
+    def add(self, batch: Batch, probabilities: Probabilities) -> None:
+        """Take (n, C) probabilities of the next batch."""
+        self.index += batch.index.tolist()
+        self.time += batch.time.tolist()
+        self.probabilities.append(probabilities)
+
+    def frame_rows(self, scan: str, planes: Sequence[str]) -> pd.DataFrame:
+        """Rows of predictions.csv: scan, frame, time, plane, and the probability of each plane."""
+        each = np.concatenate(self.probabilities)
+        table = pd.DataFrame({"scan": scan, "frame": self.index, "time": np.round(self.time, 4)})
+        table["plane"] = np.asarray(planes, object)[each.argmax(1)]
+        return pd.concat([table, pd.DataFrame(each, columns=[f"p_{plane}" for plane in planes])], axis=1)
+
+
+def summary(table: pd.DataFrame, planes: Sequence[str]) -> dict[str, Any]:
+    """What the frames say of their scan, from their rows.
+
+    Returns:
+        `plane`: with the highest mean probability; `share` of the frames that show it; `majority`: the plane that most
+        frames show, of equals the one with the higher mean; `frames`; and the mean probability of each plane.
+    """
+    means = {plane: float(table[f"p_{plane}"].astype(np.float64).mean()) for plane in planes}
+    counts = table["plane"].value_counts()
+    plane = max(means, key=lambda name: means[name])
+    majority = max(means, key=lambda name: (counts.get(name, 0), means[name]))
+    share = float(counts.get(plane, 0) / len(table))
+    found = {"plane": plane, "share": round(share, 6), "majority": majority, "frames": len(table)}
+    return {**found, **{f"p_{name}": mean for name, mean in means.items()}}
+
+
+def write_scan(
+    out: Path, scan: Reading, patient: str, classified: Classified, planes: Sequence[str], seconds: float
+) -> dict[str, Any]:
+    """Write what is known of a scan, its row last, by which it counts as done; give the row."""
+    row: dict[str, Any] = {"scan": scan.name, "patient": patient, "kind": scan.kind, "taken": scan.taken}
+    if scan.rejected is not None:
+        row |= {"frames": 0, "reason": scan.rejected.reason, "message": scan.rejected.message}
+    else:
+        table = classified.frame_rows(scan.name, planes)
+        with writing(_file(out, scan.name, ".csv")) as temporary:
+            table.to_csv(temporary, index=False)
+        row |= summary(table, planes)
+    row["seconds"] = round(seconds, 3)
+    write_json(_file(out, scan.name, ".json"), row)
+    return row
+
+
+def done_row(out: Path, scan: str) -> dict[str, Any] | None:
+    """The row of a scan that was classified before; None for one that was not, or was rejected and is tried again."""
+    file = _file(out, scan, ".json")
+    row: dict[str, Any] | None = read_json(file) if file.exists() else None
+    return None if row is None or "reason" in row else row
+
+
+def write_tables(out: Path, planes: Sequence[str]) -> pd.DataFrame:
+    """Write predictions.csv and scans.csv of all scans of a run, sorted by their pseudonyms.
+
+    Returns:
+        scans.csv.
+    """
+    rows = [read_json(file) for file in sorted((out / FOLDER).glob("S-*.json"))]
+    with writing(out / PREDICTIONS) as temporary, temporary.open("wb") as target:
+        target.write(b",".join([b"scan,frame,time,plane", *(_quoted(f"p_{plane}") for plane in planes)]) + b"\n")
+        for row in rows:
+            if row["frames"]:
+                with _file(out, row["scan"], ".csv").open("rb") as part:
+                    part.readline()
+                    target.writelines(part)
+    scans = pd.DataFrame(rows, columns=[*SCAN_COLUMNS, *(f"p_{plane}" for plane in planes)])
+    with writing(out / SCANS) as temporary:
+        scans.to_csv(temporary, index=False)
+    return scans
+
+
+def _quoted(name: str) -> bytes:
+    """A column's name as CSV has it."""
+    return pd.DataFrame(columns=[name]).to_csv(index=False).encode().rstrip(b"\r\n")
+
+
+def _file(out: Path, scan: str, ending: str) -> Path:
+    return out / FOLDER / f"{scan}{ending}"
