@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
@@ -22,6 +23,11 @@ def template(package: str, name: str, **filters: Callable[..., object]) -> Templ
     environment.globals["version"] = __version__
     environment.filters |= filters
     return environment.get_template(name)
+
+
+def svg_uri(svg: str) -> str:
+    """An SVG as the source of an image in a page that stands alone."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
 def grouped(number: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sonolearn.console import UserError
-from sonolearn.pages import template
+from sonolearn.pages import svg_uri, template
 from sonolearn.planes.initialisation import NAMES
 from sonolearn.runs import RUN_FILE, write_text
 from sonolearn.study.commands import command_of, stores_of
@@ -45,7 +44,7 @@ def report(runs: Sequence[Path], out: Path) -> Path:
     classified = [replace(run, name=name) for run, name in zip(classified, names, strict=True)]
     runs_in_order: list[PretrainRun | ClassifyRun] = [*pretrained, *classified]
     sections = [_store_section(runs_of_store) for runs_of_store in by_store(classified)]
-    page = template("sonolearn.study", "report.html.j2", svg=_svg_uri, glue=_glue).render(
+    page = template("sonolearn.study", "report.html.j2", svg=svg_uri, glue=_glue).render(
         title=_title(sections, pretrained),
         sections=sections,
         pretrained=[pretrain_section(run) for run in pretrained],
@@ -106,7 +105,3 @@ def _title(sections: list[dict[str, Any]], pretrained: list[PretrainRun]) -> str
 def _glue(text: str) -> str:
     """No line break within 0.812 ± 0.034 or 5 %."""
     return text.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}").replace(" %", "\N{NO-BREAK SPACE}%")
-
-
-def _svg_uri(svg: str) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

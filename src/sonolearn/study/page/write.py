@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from sonolearn.console import UserError
-from sonolearn.pages import template
+from sonolearn.pages import svg_uri, template
 from sonolearn.runs import write_text, writing
 from sonolearn.study.page.analysis import analysis_of
 from sonolearn.study.page.canvas import Drawing
@@ -43,7 +42,7 @@ def write_page(results: StudyResults, out: Path) -> Path:
     parts = list(made.all())
     data_tables, data = data_card(results)
     failures = [failure_table(results.failures)] if len(results.failures) else []
-    page = template("sonolearn.study", "study.html.j2", glue=glue, svg=_uri).render(
+    page = template("sonolearn.study", "study.html.j2", glue=glue, svg=svg_uri).render(
         title=results.title,
         answers={title: answers(analysis, *setting, smallest=False) for setting, title in made.titles.items()},
         basis=basis(results, analysis),
@@ -78,7 +77,3 @@ def _write_figures(folder: Path, drawings: Iterable[Drawing]) -> None:
         write_text(folder / f"{drawing.name}.svg", drawing.svg)
         with writing(folder / f"{drawing.name}.png") as temporary:
             temporary.write_bytes(drawing.png)
-
-
-def _uri(svg: str) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
