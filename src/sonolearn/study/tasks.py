@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from sonolearn.config import ClassifyConfig
@@ -94,13 +93,15 @@ class FrozenTask:
     def perform(self, folder: StudyFolder, loaders: int) -> None:
         """Fit and test all of them; records that are there already are left alone."""
         start_time = time.perf_counter()
-        config = next(iter(self.modes.values()))
-        images = Images.of(self.store, starting_from(folder, self.start, config).image_size)
-        features = self._features(folder, config, images)
+        initialisation = starting_from(folder, self.start, next(iter(self.modes.values())))
+        images = Images.of(self.store, initialisation.image_size)
+        features: dict[str, dict[str, Tensor]] = {}
         fitted: list[tuple[Downstream, Fitted, float]] = []
-        for mode, of_mode in self.modes.items():
+        for mode, config in self.modes.items():
+            if config.precision not in features:
+                features[config.precision] = self._features(folder, initialisation, images, config)
             runs = [run for run in self.runs if run.mode == mode]
-            fitted += _fit_frozen(mode, runs, of_mode, features, images)
+            fitted += _fit_frozen(mode, runs, config, features[config.precision], images)
         there = folder.finished_runs()
         each = (time.perf_counter() - start_time) / max(1, len(fitted))
         for run, classifier, chosen in fitted:
@@ -109,11 +110,13 @@ class FrozenTask:
                 # JSON has no NaN.
                 regularisation = None if math.isnan(chosen) else chosen
                 more = {**_hashes(self.modes[run.mode], images), "seconds": each, "regularisation": regularisation}
-                probabilities = classifier.predict(features["test"])
+                probabilities = classifier.predict(features[self.modes[run.mode].precision]["test"])
                 write_record(folder, run, classifier, probabilities, subset, images.parts, images.planes, more)
 
-    def _features(self, folder: StudyFolder, config: ClassifyConfig, images: Images) -> dict[str, Tensor]:
-        encoder, card = starting_from(folder, self.start, config).load(self.start.seed or 0)
+    def _features(
+        self, folder: StudyFolder, initialisation: Initialisation, images: Images, config: ClassifyConfig
+    ) -> dict[str, Tensor]:
+        encoder, card = initialisation.load(self.start.seed or 0)
         fabric = make_fabric(config.accelerator, config.precision)
         features = {part: extract(encoder, card, frames, fabric) for part, frames in images.frames.items()}
         if not self.start.seed:
@@ -164,7 +167,8 @@ class FinetuneTask:
         config = dataclasses.replace(self.config, workers=loaders)
         train = images.frames["train"][images.parts["train"].positions(subset.rows)], subset
         held_out = images.frames["valid"], images.parts["valid"]
-        fitted = fit_finetune(encoder, train, held_out, len(images.planes), config, run.seed, images.fabric(config))
+        fabric = make_fabric(config.accelerator, config.precision)
+        fitted = fit_finetune(encoder, train, held_out, len(images.planes), config, run.seed, fabric)
         probabilities = fitted.predict(torch.from_numpy(images.frames["test"]))
         if self.explain:
             test = images.parts["test"]
@@ -206,10 +210,6 @@ class Images:
         """The labelled training images of a run's fraction and seed."""
         assert self.store.labels is not None  # `of` has checked it
         return self.parts["train"].at(label_fraction(self.store.labels, self.planes, run.fraction, run.seed).rows)
-
-    def fabric(self, config: ClassifyConfig) -> Fabric:
-        """Where to compute."""
-        return make_fabric(config.accelerator, config.precision)
 
 
 def in_words(start: Start) -> str:
