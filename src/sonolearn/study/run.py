@@ -11,14 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import pandas as pd
 
 from sonolearn.config.study import StudyRunConfig
 from sonolearn.console import Interrupted, ProgressBar, UserError, progress, say, warn
 from sonolearn.runs import naming_disk_errors, plain, write_json, writing
-from sonolearn.study.engines.engine import Ended, Engine
+from sonolearn.study.engines.engine import Ended, Engine, stop_on_sigterm
 from sonolearn.study.engines.local import LocalEngine, slots_here
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.grid import COLUMNS, Downstream, chosen
@@ -172,12 +171,9 @@ def _say_end(folder: StudyFolder, wanted: list[Downstream]) -> None:
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
     """While open, SIGTERM (SLURM's warning) is taken for Ctrl-C."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        before = signal.signal(signal.SIGTERM, interrupt)
+        stop_on_sigterm()
     except ValueError:
         # Outside the main thread (a notebook's kernel) signals are left alone.
         yield
