@@ -97,14 +97,14 @@ def test_the_test_part_is_looked_at_once_a_training(
         material_room.Material, "inputs", lambda self, part, seed: asked.append(part) or original(self, part, seed)
     )
     predicted: list[int] = []
-    fit = material_room.fit_linear
+    fit = material_room.Material.fit
 
     def counting(*arguments: object) -> object:
         fitted = fit(*arguments)  # type: ignore[arg-type]
         counted = lambda x: predicted.append(len(x)) or fitted.predict(x)  # noqa: E731
         return room_fitted(fitted, counted)
 
-    monkeypatch.setattr(material_room, "fit_linear", counting)
+    monkeypatch.setattr(material_room.Material, "fit", counting)
     classify(store_path, tmp_path / "run", tiny("linear"))
     assert asked == ["test"] * 4
     assert predicted == [24] * 4

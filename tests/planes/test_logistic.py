@@ -237,9 +237,9 @@ def test_strengths_that_are_not_above_zero_are_refused(strengths: tuple[float, .
         tiny(regularisations=strengths)
 
 
-def test_one_subset_is_fitted_without_epochs() -> None:
+def test_classifiers_are_fitted_without_epochs() -> None:
     train, valid = images(40, 10), images(20, 10, seed=1)
-    fitted = fit_logistic(*train, *valid, CLASSES, tiny(solver="logistic"))
+    (fitted,) = fit_logistic(*train, [np.arange(40)], *valid, CLASSES, tiny(solver="logistic"))
     head = fit_heads(*train, [np.arange(40)], *valid, CLASSES, tiny().regularisations, True)[0]
     assert (fitted.predict(valid[0]) == head.predict(valid[0])).all()
     assert (fitted.best_epoch, fitted.history) == (0, [])

@@ -1,18 +1,65 @@
-"""Linear evaluation: a linear head on the features of a frozen encoder; a pure function of tensors."""
+"""Linear evaluation: linear heads on the features of a frozen encoder; a pure function of tensors.
+
+A step of one head moves few numbers, so that its time is that of the calls it takes. All heads of an encoder, over
+label fractions and seeds, are therefore trained together: those with equally many steps an epoch take each step in the
+same calls. Every head keeps its own subset, standardisation, order, dropout and best epoch, and equals the head trained
+alone but for rounding.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from math import prod
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, dropout
+from torch import Tensor
+from torch.nn.functional import cross_entropy, linear, one_hot
 
 from sonolearn.config import ClassifyConfig
-from sonolearn.planes.head import Best, Fitted, Probabilities, batches_of, class_weights, make_head, mean_loss
-from sonolearn.runs import seed_for
+from sonolearn.console import UserError
+from sonolearn.planes.head import Fitted, Probabilities, batches_of, class_weights, make_head, mean_loss
+from sonolearn.runs import generator_for
+
+Positions = NDArray[np.int64]
+AT_ONCE = 2**26
+"""Numbers (of 4 bytes) that the inputs of the heads trained together may take in memory, about."""
+
+
+def fit_linear_heads(
+    train: Tensor,
+    targets: NDArray[np.int64],
+    trainings: Sequence[tuple[Positions, int]],
+    valid: Tensor,
+    valid_targets: NDArray[np.int64],
+    classes: int,
+    config: ClassifyConfig,
+) -> list[Fitted | UserError]:
+    """Train a linear head on each subset, keep of each the epoch with the best validation balanced accuracy.
+
+    Args:
+        train: (n, F) float32 features of the training part.
+        targets: (n,) their classes.
+        trainings: of each head the positions of its images in `train`, and the seed of its weights, order and dropout.
+        valid: (m, F) features of the validation part, m >= 1.
+        valid_targets: (m,) their classes.
+        classes: C.
+        config: epochs, batch size, learning rate, dropout, `standardise`.
+
+    Returns:
+        In the order of `trainings` what was fitted; of a head whose loss is not finite the error that says so.
+    """
+    truth = torch.tensor(valid_targets, device=valid.device)
+    fitted: dict[int, Fitted | UserError] = {}
+    sizes = [len(subset) for subset, _ in trainings]
+    for numbers in _together(sizes, len(valid), train.shape[1], config.batch_size):
+        heads = _Heads(train, targets, [trainings[number] for number in numbers], valid, classes, config)
+        fitted.update(zip(numbers, _fit(heads, one_hot(truth, classes).double(), config), strict=True))
+    return [fitted[number] for number in range(len(trainings))]
 
 
 def fit_linear(
@@ -23,49 +70,17 @@ def fit_linear(
     classes: int,
     config: ClassifyConfig,
     seed: int,
-    on_epoch: Callable[[], None] = lambda: None,
 ) -> Fitted:
-    """Train a linear head, keep the epoch with the best validation balanced accuracy.
-
-    Args:
-        train: (n, F) float32 features of the subset in use.
-        targets: (n,) their classes.
-        valid: (m, F) features of the validation part.
-        valid_targets: (m,) their classes.
-        classes: C.
-        config: epochs, batch size, learning rate, dropout, `standardise`.
-        seed: of the head, order and dropout.
-        on_epoch: called after every epoch, for a progress bar.
+    """One head on (n, F) features of its subset, other arguments as of `fit_linear_heads`.
 
     Raises:
         UserError: the loss is not finite.
     """
-    shift, scale = standardisation(train) if config.standardise else (train.new_zeros(1), train.new_ones(1))
-    inputs, truth = (train - shift) * scale, torch.from_numpy(targets).to(train.device)
-    valid_inputs = (valid - shift) * scale
-    weights = class_weights(targets, classes).to(train.device)
-    head = make_head(train.shape[1], classes, seed).to(train.device)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    best, step = Best(), 0
-    for epoch in range(1, config.epochs + 1):
-        losses = []
-        for batch in batches_of(len(train), config.batch_size, seed, epoch):
-            if step == config.max_steps:
-                break
-            step += 1
-            chosen = torch.from_numpy(batch).to(train.device)
-            features = _dropped(inputs[chosen], config.dropout, seed_for(seed, "dropout", step))
-            loss = cross_entropy(head(features), truth[chosen], weight=weights)
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            losses.append(loss.detach())
-        if not losses:
-            break
-        best.offer(head, epoch, mean_loss(losses, step), valid_targets, _predict(head, valid_inputs))
-        on_epoch()
-    best.restore(head)
-    return Fitted(lambda features: _predict(head, (features - shift) * scale), best.epoch, best.score, best.history)
+    whole = [(np.arange(len(train)), seed)]
+    (fitted,) = fit_linear_heads(train, targets, whole, valid, valid_targets, classes, config)
+    if isinstance(fitted, UserError):
+        raise fitted
+    return fitted
 
 
 def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,16 +103,174 @@ def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
     return mean.to(features.dtype), scale.to(features.dtype)
 
 
-def _dropped(features: Tensor, rate: float, seed: int) -> Tensor:
-    """Dropout that draws from `seed` and leaves the generators of others alone."""
-    with torch.random.fork_rng(devices=[features.device] if features.is_cuda else []):
-        if features.is_cuda:
-            torch.cuda.manual_seed(seed)
-        else:
-            torch.default_generator.manual_seed(seed)
-        return dropout(features, rate)
+def balanced_accuracies(predicted: Tensor, truth: Tensor) -> Tensor:
+    """`metrics.balanced_accuracy` of many predictions at once.
+
+    Args:
+        predicted: (H, m) classes.
+        truth: (m, C) float64, 1 for the class of the image and 0 elsewhere.
+
+    Returns:
+        (H,) mean recall, 0 to 1, of the classes in the truth.
+    """
+    images = truth.sum(0)
+    found = torch.stack([((predicted == plane) * truth[:, plane]).sum(1) for plane in range(truth.shape[1])], dim=1)
+    # Equal means of different recalls may differ in the last digit, which must not decide.
+    return (found / images)[:, images > 0].mean(1).mul(1e12).round().div(1e12)
 
 
-def _predict(head: nn.Linear, inputs: Tensor) -> Probabilities:
-    with torch.no_grad():
-        return np.asarray(head(inputs).softmax(1).cpu().numpy(), dtype=np.float32)
+def draw_kept(generator: np.random.Generator, rate: float, out: NDArray[np.float32]) -> None:
+    """Draw what dropout at `rate` (0 to below 1) keeps: fill `out` with 1 where it does, 0 elsewhere.
+
+    16 plain bits of the generator decide each. On a CPU that takes a tenth of the time of torch's Bernoulli numbers,
+    which would take longer than all the rest of a head's training, and it is the same for every device.
+    """
+    bits = generator.bit_generator.random_raw(-(-out.size // 4)).view(np.uint16)[: out.size]
+    np.greater_equal(bits.reshape(out.shape), min(round(rate * 2**16), 2**16 - 1), out=out, casting="unsafe")
+
+
+class _Heads:
+    """Heads with equally many steps an epoch, and their images.
+
+    Attributes:
+        weight: (H, C, F) of the heads, for standardised features.
+        bias: (H, C, 1).
+    """
+
+    def __init__(
+        self,
+        train: Tensor,
+        targets: NDArray[np.int64],
+        trainings: Sequence[tuple[Positions, int]],
+        valid: Tensor,
+        classes: int,
+        config: ClassifyConfig,
+    ) -> None:
+        """Heads with the weights of their seeds, and the standardised features of their subsets, one after another."""
+        self.seeds = [seed for _, seed in trainings]
+        self.sizes = [len(subset) for subset, _ in trainings]
+        self.first = np.cumsum([0, *self.sizes[:-1]])
+        layers = [make_head(train.shape[1], classes, seed) for seed in self.seeds]
+        self.weight = torch.stack([layer.weight.detach() for layer in layers]).to(train.device).requires_grad_()
+        self.bias = torch.stack([layer.bias.detach()[:, None] for layer in layers]).to(train.device).requires_grad_()
+        own = [train[torch.from_numpy(subset).to(train.device)] for subset, _ in trainings]
+        nothing = (train.new_zeros(1), train.new_ones(1))
+        self.standards = [standardisation(features) if config.standardise else nothing for features in own]
+        self.inputs = torch.cat([(x - shift) * scale for x, (shift, scale) in zip(own, self.standards, strict=True)])
+        self.valid = torch.stack([(valid - shift) * scale for shift, scale in self.standards])
+        self.truth = torch.from_numpy(np.concatenate([targets[subset] for subset, _ in trainings])).to(train.device)
+        weights = [class_weights(targets[subset], classes)[targets[subset]] for subset, _ in trainings]
+        self.counts = torch.cat(weights).to(train.device)
+        # Dropout divides what it keeps by its share. Done here, it is done once.
+        self.inputs /= 1 - config.dropout
+        self.dropout, self.draws = config.dropout, [generator_for(seed, "dropout") for seed in self.seeds]
+        self._features, self._kept = torch.empty(0), np.empty(0, np.float32)
+
+    def epoch(self, epoch: int, batch_size: int) -> Iterator[Tensor]:
+        """The (H,) losses of the steps of an epoch (from 1), of each head the mean over its batch."""
+        orders = [batches_of(size, batch_size, seed, epoch) for size, seed in zip(self.sizes, self.seeds, strict=True)]
+        for batches in zip(*orders, strict=True):
+            yield self._loss(batches)
+
+    def _loss(self, batches: Sequence[Positions]) -> Tensor:
+        """(H,) losses of a batch of each head; shorter ones are filled up with images that count nothing."""
+        shape = (len(batches), max(len(batch) for batch in batches))
+        rows, real = np.tile(self.first[:, None], shape[1]), np.zeros(shape, np.float32)
+        for head, batch in enumerate(batches):
+            rows[head, : len(batch)] += batch
+            real[head, : len(batch)] = 1
+        chosen = torch.from_numpy(rows).to(self.inputs.device)
+        features = self._dropped(chosen, [len(batch) for batch in batches])
+        # Images stand in the last place: the gradient of the weights, a product with them, is then far faster.
+        logits = torch.baddbmm(self.bias, self.weight, features.mT)
+        counts = self.counts[chosen] * torch.from_numpy(real).to(self.inputs.device)
+        return (cross_entropy(logits, self.truth[chosen], reduction="none") * counts).sum(1) / counts.sum(1)
+
+    def _dropped(self, rows: Tensor, sizes: Sequence[int]) -> Tensor:
+        """(H, B, F) features of (H, B) rows after dropout, of which the first `sizes` are real; valid for one step."""
+        shape = (*rows.shape, self.inputs.shape[1])
+        if self._features.numel() < prod(shape):
+            # Memory that is asked for anew in every step costs more time than what is done with it.
+            self._features, self._kept = self.inputs.new_empty(prod(shape)), np.zeros(prod(shape), np.float32)
+        features = self._features[: prod(shape)].view(-1, shape[2])
+        torch.index_select(self.inputs, 0, rows.flatten(), out=features)
+        if self.dropout:
+            kept = self._kept[: prod(shape)].reshape(shape)
+            for head, (size, draw) in enumerate(zip(sizes, self.draws, strict=True)):
+                draw_kept(draw, self.dropout, kept[head, :size])
+            features *= torch.from_numpy(kept).view_as(features).to(features.device)
+        return features.view(shape)
+
+    def valid_classes(self) -> Tensor:
+        """(H, m) predictions of the validation part."""
+        with torch.no_grad():
+            return torch.baddbmm(self.bias, self.weight, self.valid.mT).argmax(1)
+
+
+def _fit(heads: _Heads, valid_truth: Tensor, config: ClassifyConfig) -> list[Fitted | UserError]:
+    """Train; `valid_truth` is (m, C), 1 for the class of the image."""
+    parameters, fused = (heads.weight, heads.bias), heads.weight.device.type in ("cpu", "cuda")
+    optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
+    best, kept = valid_truth.new_full((len(heads.seeds), 1, 1), -1), [p.detach().clone() for p in parameters]
+    losses, means, scores = list[Tensor](), list[Tensor](), list[Tensor]()
+    for epoch in range(1, config.epochs + 1):
+        first = len(losses)
+        for loss in islice(heads.epoch(epoch, config.batch_size), (config.max_steps or sys.maxsize) - first):
+            optimizer.zero_grad()
+            torch.autograd.backward(loss.sum())
+            optimizer.step()
+            losses.append(loss.detach())
+        if len(losses) == first:
+            break
+        means.append(torch.stack(losses[first:]).mean(0))
+        scores.append(balanced_accuracies(heads.valid_classes(), valid_truth))
+        better = scores[-1][:, None, None] > best
+        best = torch.where(better, scores[-1][:, None, None], best)
+        kept = [torch.where(better, now.detach(), then) for now, then in zip(parameters, kept, strict=True)]
+        if not torch.isfinite(means[-1]).any():
+            break
+    histories = zip(torch.stack(means, 1).tolist(), torch.stack(scores, 1).tolist(), strict=True)
+    of_steps = torch.stack(losses, 1).cpu()
+    return [
+        _fitted(weight, bias[:, 0], standard, list(steps), *history)
+        for weight, bias, standard, steps, history in zip(*kept, heads.standards, of_steps, histories, strict=True)
+    ]
+
+
+def _fitted(
+    weight: Tensor,
+    bias: Tensor,
+    standard: tuple[Tensor, Tensor],
+    steps: list[Tensor],
+    losses: list[float],
+    scores: list[float],
+) -> Fitted | UserError:
+    """What a head with the (C, F) weight and (C,) bias of its best epoch gave, from its losses in steps and epochs."""
+    try:
+        mean_loss(steps, len(steps))
+    except UserError as error:
+        return error
+    weight, bias, (shift, scale) = weight.clone(), bias.clone(), standard
+
+    def predict(features: Tensor) -> Probabilities:
+        logits = linear((features - shift) * scale, weight, bias)
+        return np.asarray(logits.softmax(1).cpu().numpy(), dtype=np.float32)
+
+    history = [
+        {"epoch": epoch, "train_loss": loss, "valid_balanced_accuracy": score}
+        for epoch, (loss, score) in enumerate(zip(losses, scores, strict=True), 1)
+    ]
+    best = max(scores)
+    return Fitted(predict, 1 + scores.index(best), best, history)
+
+
+def _together(sizes: Sequence[int], held_out: int, features: int, batch_size: int) -> Iterator[list[int]]:
+    """Numbers of the subsets with equally many steps an epoch, as many at once as memory allows."""
+    by_steps: dict[int, list[int]] = defaultdict(list)
+    for number, size in enumerate(sizes):
+        by_steps[len(batches_of(size, batch_size, 0, 0))].append(number)
+    for numbers in by_steps.values():
+        each = (max(sizes[number] for number in numbers) + held_out + 3 * batch_size) * features
+        together = max(1, AT_ONCE // each)
+        for start in range(0, len(numbers), together):
+            yield numbers[start : start + together]

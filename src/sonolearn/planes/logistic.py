@@ -24,10 +24,9 @@ from torch.nn.functional import one_hot
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError
 from sonolearn.planes.head import Fitted, Probabilities, class_weights
-from sonolearn.planes.linear import standardisation
+from sonolearn.planes.linear import Positions, balanced_accuracies, standardisation
 from sonolearn.planes.logistic_optimum import optima
 
-Positions = NDArray[np.int64]
 AT_ONCE = 2**26
 """Numbers (of 8 bytes) that the subsets of one batch may take in memory, about."""
 
@@ -111,29 +110,16 @@ def fit_heads(
 def fit_logistic(
     train: Tensor,
     targets: NDArray[np.int64],
+    subsets: Sequence[Positions],
     valid: Tensor,
     valid_targets: NDArray[np.int64],
     classes: int,
     config: ClassifyConfig,
-) -> Fitted:
-    """The head of one subset.
-
-    Args:
-        train: (n, F) features of the subset in use, n >= 2.
-        targets: (n,) their classes.
-        valid: (m, F) features of the validation part, m >= 1.
-        valid_targets: (m,) their classes.
-        classes: C.
-        config: `regularisations` and `standardise`.
-
-    Raises:
-        UserError: as `fit_heads`.
-    """
-    whole = [np.arange(len(train))]
-    (head,) = fit_heads(
-        train, targets, whole, valid, valid_targets, classes, config.regularisations, config.standardise
-    )
-    return Fitted(head.predict, 0, head.valid_balanced_accuracy)
+) -> list[Fitted]:
+    """The classifiers of `fit_heads`, whose arguments and errors these are; `config` has its options."""
+    data = train, targets, subsets, valid, valid_targets, classes
+    heads = fit_heads(*data, config.regularisations, config.standardise)
+    return [Fitted(head.predict, 0, head.valid_balanced_accuracy) for head in heads]
 
 
 class _Sample:
@@ -156,21 +142,13 @@ def _chosen(exact: Tensor, bias: Tensor, strengths: Tensor, valid: Tensor, truth
     weight = exact.float()
     bias = (bias + (exact - weight) @ (sample.weights @ sample.features)).float()
     logits = torch.einsum("mf,lcf->lmc", valid, weight.double()) + bias.double()[:, None]
-    accuracy = _balanced_accuracy(logits.argmax(2), one_hot(truth, logits.shape[2]).double())
+    accuracy = balanced_accuracies(logits.argmax(2), one_hot(truth, logits.shape[2]).double())
     surprise = -logits.log_softmax(2).gather(2, truth[None, :, None].expand(len(logits), -1, 1)).squeeze(2)
     counts = sample.class_weights[truth]
     loss = torch.where(counts > 0, counts * surprise, 0).mean(1)
     options = list(zip(accuracy.tolist(), (-loss).tolist(), strengths.tolist(), range(len(strengths)), strict=True))
     best_accuracy, best_loss, strength, index = max(options)
     return Head(weight[index].T.contiguous(), bias[index].clone(), strength, best_accuracy, -best_loss)
-
-
-def _balanced_accuracy(predicted: Tensor, truth: Tensor) -> Tensor:
-    """(L,) mean recall of the classes in the (m, C) truth, of (L, m) predictions: `metrics.balanced_accuracy`."""
-    images = truth.sum(0)
-    found = torch.stack([((predicted == plane) * truth[:, plane]).sum(1) for plane in range(truth.shape[1])], dim=1)
-    # Equal means of different recalls may differ in the last digit, which must not decide.
-    return (found / images)[:, images > 0].mean(1).mul(1e12).round().div(1e12)
 
 
 def _name(subset: Positions) -> bytes:

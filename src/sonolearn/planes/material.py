@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import pandas as pd
 import torch
@@ -10,15 +11,19 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from sonolearn.console import UserError
+from sonolearn.data.splits import label_fraction
 from sonolearn.data.store import PARTS, Store
 from sonolearn.planes.finetune import fit_finetune
 from sonolearn.planes.head import Fitted
 from sonolearn.planes.images import Labelled, labelled
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.planes.knn import fit_knn
-from sonolearn.planes.linear import fit_linear
+from sonolearn.planes.linear import Positions, fit_linear_heads
 from sonolearn.planes.logistic import fit_logistic
 from sonolearn.ssl.features import extract, read_images
+
+Head = tuple[bytes, int]
+"""What tells linear heads of an encoder apart: the positions of their images in the training part, and the seed."""
 
 
 class Material:
@@ -32,12 +37,13 @@ class Material:
     def __init__(self, store: Store, labels: pd.DataFrame, initialisation: Initialisation, fabric: Fabric) -> None:
         """Read all labelled images into memory; they are few."""
         self.initialisation, self.config, self.fabric = initialisation, initialisation.config, fabric
-        self.classes = len(store.planes)
+        self.planes, self.classes, self._labels = store.planes, len(store.planes), labels
         self.parts = {part: labelled(store, labels[labels["split"] == part]) for part in PARTS}
         self.epochs = self.config.trained_epochs
         self._images = {p: read_images(store, part.rows, initialisation.image_size) for p, part in self.parts.items()}
         self._features: dict[str, Tensor] = {}
         self._features_of: int | None = None
+        self._heads: dict[Head, Fitted | UserError] = {}
 
     def fit(self, subset: Labelled, seed: int, on_epoch: Callable[[], None]) -> Fitted:
         """Fit on a subset of the training part; the test part is out of reach of what is called here.
@@ -53,21 +59,21 @@ class Material:
         if len(subset) < 2:
             raise UserError(f"{len(subset)} training image is too few; give a larger fraction in --fractions")
         positions = self.parts["train"].positions(subset.rows)
-        truth, valid = subset.targets, self.parts["valid"]
+        valid = self.parts["valid"]
         if self.config.mode == "finetune":
             encoder, _ = self.initialisation.load(seed)
             train = (self._images["train"][positions], subset)
             held_out = (self._images["valid"], valid)
             return fit_finetune(encoder, train, held_out, self.classes, self.config, seed, self.fabric, on_epoch)
-        features = self._features_for(seed)
-        inputs = features["train"][torch.from_numpy(positions).to(features["train"].device)], truth
-        held = features["valid"], valid.targets
-        if self.config.mode == "linear" and self.config.solver == "adamw":
-            return fit_linear(*inputs, *held, self.classes, self.config, seed, on_epoch)
-        on_epoch()
         if self.config.mode == "linear":
-            return fit_logistic(*inputs, *held, self.classes, self.config)
-        return fit_knn(*inputs, *held, self.classes, self.config)
+            fitted = self._linear_head(positions, seed)
+        else:
+            features = self._features_for(seed)
+            own = features["train"][torch.from_numpy(positions).to(features["train"].device)]
+            fitted = fit_knn(own, subset.targets, features["valid"], valid.targets, self.classes, self.config)
+        for _ in range(max(1, len(fitted.history))):
+            on_epoch()
+        return fitted
 
     def inputs(self, part: str, seed: int) -> Tensor:
         """What a fitted classifier predicts from: (n, H, W) uint8 images, or (n, F) features."""
@@ -75,11 +81,48 @@ class Material:
             return torch.from_numpy(self._images[part])
         return self._features_for(seed)[part]
 
+    def _linear_head(self, positions: Positions, seed: int) -> Fitted:
+        """The head of a subset and a seed. The first that is asked for comes with all others of the run.
+
+        Those that an earlier process has written are fitted again, too: they cost little, and which heads are fitted
+        together may show in a last digit, where an interruption must not show.
+        """
+        features, head = self._features_for(seed), (positions.tobytes(), seed)
+        if not self._heads:
+            with suppress(UserError):  # of any of them; those concerned meet it again, alone
+                self._heads = self._fit_linear(self._heads_of_run(seed), features)
+        if head not in self._heads:
+            self._heads |= self._fit_linear({head: positions}, features)
+        fitted = self._heads[head]
+        if isinstance(fitted, UserError):
+            raise fitted
+        return fitted
+
+    def _heads_of_run(self, seed: int) -> dict[Head, Positions]:
+        """All heads on the features for a seed, and where in the training part their images are."""
+        seeds = [seed] if self.initialisation.varies else range(self.config.seeds)
+        units = [(seed, fraction) for seed in seeds for fraction in dict.fromkeys(self.config.fractions)]
+        rows = [label_fraction(self._labels, self.planes, fraction, seed).rows for seed, fraction in units]
+        subsets = [self.parts["train"].positions(of_unit) for of_unit in rows]
+        pairs = zip(subsets, units, strict=True)
+        return {(positions.tobytes(), seed): positions for positions, (seed, _) in pairs if len(positions) >= 2}
+
+    def _fit_linear(
+        self, heads: Mapping[Head, Positions], features: Mapping[str, Tensor]
+    ) -> dict[Head, Fitted | UserError]:
+        train, valid = self.parts["train"].targets, self.parts["valid"].targets
+        held_out = features["valid"], valid, self.classes, self.config
+        if self.config.solver == "logistic":
+            solved = fit_logistic(features["train"], train, list(heads.values()), *held_out)
+            return dict(zip(heads, solved, strict=True))
+        trainings = [(positions, seed) for (_, seed), positions in heads.items()]
+        return dict(zip(heads, fit_linear_heads(features["train"], train, trainings, *held_out), strict=True))
+
     def _features_for(self, seed: int) -> dict[str, Tensor]:
         """Features of all parts, once for each encoder: random encoders differ between seeds, others do not."""
         wanted = seed if self.initialisation.varies else 0
         if self._features_of != wanted:
             encoder, card = self.initialisation.load(wanted)
             self._features = {p: extract(encoder, card, images, self.fabric) for p, images in self._images.items()}
-            self._features_of = wanted
+            self._features_of, self._heads = wanted, {}
         return self._features
