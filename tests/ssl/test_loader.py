@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,11 +64,14 @@ def test_validation_gives_every_process_equally_many_batches_of_two_or_more() ->
         assert all(epoch == -1 for share in shares for batch in share for epoch, _ in batch)
 
 
-def test_a_frame_is_read_once_for_both_views(pool: FramePool, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads = []
-    original = Store.read
-    monkeypatch.setattr(
-        Store, "read", lambda self, rows, out=None: reads.append(len(rows)) or original(self, rows, out)
-    )
-    batches(pool, 0, 0, last=2)
-    assert sum(reads) == 12
+@pytest.mark.parametrize(("positives", "times"), [("same_frame", 1), ("nearby_frames", 2)])
+def test_a_sample_takes_one_read_and_one_generator_and_one_more_of_each_for_another_frame(
+    pool: FramePool, positives: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, generators = [], []
+    preadv, default_rng = os.preadv, np.random.default_rng
+    monkeypatch.setattr(os, "preadv", lambda *given: reads.append(given) or preadv(*given))
+    monkeypatch.setattr(np.random, "default_rng", lambda *given: generators.append(given) or default_rng(*given))
+    config = small("simclr", image_size=24, positives={"name": positives})
+    ViewPairs(PairMaker(pool, config, "two_views")).__getitems__([(0, sample) for sample in range(12)])
+    assert (len(reads), len(generators)) == (12 * times, 12 * times)

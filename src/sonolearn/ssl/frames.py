@@ -38,9 +38,7 @@ class FramePool:
 
     def read(self, index: int) -> Frames:
         """One frame, (S, S) uint8; S is the size of its store."""
-        row = self.row_of_frame[index]
-        frame: Frames = self.stores[self.store_of_frame[index]].read(np.array([row]))[0]
-        return frame
+        return self.stores[self.store_of_frame.item(index)].frame(self.row_of_frame.item(index))
 
     def of(self, chosen: NDArray[np.bool_]) -> FramePool:
         """The chosen frames as a pool of their own."""
