@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +76,35 @@ def test_a_sample_takes_one_read_and_one_generator_and_one_more_of_each_for_anot
     config = small("simclr", image_size=24, positives={"name": positives})
     ViewPairs(PairMaker(pool, config, "two_views")).__getitems__([(0, sample) for sample in range(12)])
     assert (len(reads), len(generators)) == (12 * times, 12 * times)
+
+
+class ReadyPairs:
+    """In the place of `PairMaker`: two views that are there already."""
+
+    views, config = 2, small("simclr", image_size=64)
+
+    def __init__(self) -> None:
+        self.pair = list(np.random.default_rng(0).integers(0, 256, (2, 64, 64), np.uint8))
+
+    def make(self, use: int, sample: int) -> list[np.ndarray]:
+        return self.pair
+
+
+def test_a_batch_is_one_array_of_bytes_into_which_each_view_is_copied_once() -> None:
+    ready, keys = ViewPairs(ReadyPairs()), [(0, sample) for sample in range(5)]  # type: ignore[arg-type]
+    ready.__getitems__(keys)
+    tracemalloc.start()
+    batch = ready.__getitems__(keys)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert batch.dtype == torch.uint8
+    assert batch.numel() == 5 * 2 * 64 * 64
+    assert peak < batch.numel() + 64 * 64, "no view is held twice, and none as floats"
+
+
+def test_what_a_loader_process_hands_over_is_shared_memory_of_the_same_bytes() -> None:
+    ready, keys = ViewPairs(ReadyPairs()), [(0, sample) for sample in range(5)]  # type: ignore[arg-type]
+    (batch,) = make_loader(ready, [keys], workers=1, pin=False)
+    assert batch.is_shared()
+    assert batch.untyped_storage().nbytes() == 5 * 2 * 64 * 64
+    assert torch.equal(batch, ready.__getitems__(keys))
