@@ -141,8 +141,10 @@ def read_card(path: Path) -> Card | None:
         raise UserError(f"{path}: is not a safetensors file ({error}); give one, or a run folder") from error
     if text is None:
         return None
-    known = {f.name for f in dataclasses.fields(Card)}
-    return Card(**{k: v for k, v in json.loads(text).items() if k in known})
+    found, known = json.loads(text), {f.name for f in dataclasses.fields(Card)}
+    if "planes" in found:
+        raise UserError(f"{path}: is a plane classifier, no encoder; give the pre-training or file that it began with")
+    return Card(**{k: v for k, v in found.items() if k in known})
 
 
 def check_backbone(path: Path, card: Card, config: EncoderConfig) -> None:

@@ -1,0 +1,148 @@
+"""Saved classifiers: the network in the file gives the probabilities of the run, frame by frame."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors import safe_open
+
+from planes.labelled_store import PLANES, SIZE, tiny
+from sonolearn.config import ClassifyConfig
+from sonolearn.console import Interrupted, UserError
+from sonolearn.data.store import Store
+from sonolearn.deploy.classifier import load_classifier
+from sonolearn.planes import classify as room
+from sonolearn.planes.classify import classify
+from sonolearn.planes.saved import head_behind
+from sonolearn.ssl.encoders import Card, build, normalise, save_encoder
+from sonolearn.ssl.features import read_images
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder whose features differ from image to image by more than the rounding of their sizes.
+
+    Its statistics are those of noise, as after training; those of random weights are not.
+    """
+    card = Card("test_resnet", image_size=SIZE, mean=0.2, std=0.25)
+    network = build(card, 1).train()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _ in range(60):
+            noise = torch.randint(0, 256, (16, 8, 8), dtype=torch.uint8, generator=generator)
+            network(normalise(noise.repeat_interleave(4, 1).repeat_interleave(4, 2), card.mean, card.std))
+    file = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
+    save_encoder(file, network.eval(), card)
+    return file
+
+
+def config(mode: str, encoder: Path, **options: object) -> ClassifyConfig:
+    start = {} if mode == "finetune" else {"init": str(encoder), "encoder": None}
+    return tiny(mode, save_classifiers=True, seeds=1, **{**start, **options})
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("finetune", {}), ("linear", {}), ("linear", {"solver": "logistic"}), ("linear", {"standardise": False})],
+)
+def test_a_saved_classifier_gives_the_probabilities_of_its_run(
+    mode: str, options: dict[str, object], store_path: Path, encoder: Path, tmp_path: Path
+) -> None:
+    classify(store_path, tmp_path / "run", config(mode, encoder, **options))
+    expected = pd.read_csv(tmp_path / "run" / "predictions.csv")
+    for fraction in (0.25, 1.0):
+        saved = load_classifier(tmp_path / "run" / "classifiers" / f"{fraction!r}_0.safetensors")
+        rows = expected[expected["fraction"] == fraction]
+        frames = read_images(Store(store_path), rows["row"].to_numpy(), saved.image_size)
+        found = saved.network(torch.from_numpy(frames)).numpy()
+        assert found == pytest.approx(rows[[f"p_{plane}" for plane in PLANES]].to_numpy(), abs=1e-4)
+        assert np.ptp(found, axis=0).max() > 1e-3
+
+
+def test_the_card_says_what_stands_behind_a_classifier(store_path: Path, encoder: Path, tmp_path: Path) -> None:
+    results = classify(store_path, tmp_path / "run", config("linear", encoder))
+    file = tmp_path / "run" / "classifiers" / "0.25_0.safetensors"
+    with safe_open(file, framework="pt") as stored:
+        card = json.loads(stored.metadata()["sonolearn"])
+    row = results[results["fraction"] == 0.25].iloc[0]
+    assert card["planes"] == list(PLANES)
+    assert (card["train_images"], card["train_patients"]) == (row["train_images"], row["train_patients"])
+    assert (card["mode"], card["fraction"], card["seed"], card["frame_size"]) == ("linear", 0.25, 0, SIZE)
+    assert (card["encoder"]["encoder"], card["encoder"]["mean"], card["encoder"]["std"]) == ("test_resnet", 0.2, 0.25)
+
+
+def test_a_run_finished_without_classifiers_gets_them_and_keeps_its_results(
+    store_path: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, options = tmp_path / "run", config("linear", encoder)
+    before = classify(store_path, run, tiny("linear", seeds=1, init=str(encoder), encoder=None))
+    predictions = (run / "predictions.csv").read_text()
+    assert not (run / "classifiers").exists()
+    fitted: list[object] = []
+    original = room.write_unit
+    monkeypatch.setattr(room, "write_unit", lambda *a: fitted.append(a[1]) or original(*a))
+    after = classify(store_path, run, options)
+    assert len(fitted) == 2
+    assert (run / "predictions.csv").read_text() == predictions
+    pd.testing.assert_frame_equal(after.drop(columns="seconds"), before.drop(columns="seconds"))
+    assert sorted(path.name for path in (run / "classifiers").iterdir()) == ["0.25_0.safetensors", "1.0_0.safetensors"]
+    classify(store_path, run, options)
+    classify(store_path, run, tiny("linear", seeds=1, init=str(encoder), encoder=None))
+    assert len(fitted) == 2
+
+
+def test_a_stop_between_classifier_and_record_trains_that_unit_again(
+    store_path: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "write_unit", stop)
+        with pytest.raises(Interrupted):
+            classify(store_path, tmp_path / "run", config("linear", encoder))
+    assert len(classify(store_path, tmp_path / "run", config("linear", encoder))) == 2
+
+
+def test_nearest_neighbours_are_refused() -> None:
+    with pytest.raises(UserError, match="--save_classifiers: knn has no network to save; give --mode"):
+        tiny("knn", save_classifiers=True)
+
+
+def logits_of(weight: torch.Tensor, bias: torch.Tensor, features: torch.Tensor) -> np.ndarray:
+    return np.asarray((features.double() @ weight.double().T + bias.double()).softmax(1).numpy(), np.float32)
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+def test_the_head_behind_probabilities_is_the_one_that_made_them_but_for_what_all_classes_share(offset: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(4, 30, generator=generator), torch.randn(4, generator=generator)
+    train = torch.rand(50, 30, generator=generator) + offset
+    train[:, 7] = offset  # a constant feature
+    bias -= weight @ train.mean(0)
+    centre, found, shared = head_behind(lambda features: logits_of(weight, bias, features), train)
+    assert torch.allclose(found - found.mean(0), weight - weight.mean(0), atol=1e-4)
+    new = torch.rand(20, 30, generator=generator) + offset
+    probabilities = torch.softmax((new - centre) @ found.T + shared, 1).numpy()
+    assert probabilities == pytest.approx(logits_of(weight, bias, new), abs=1e-5)
+
+
+def test_a_class_that_a_head_never_saw_keeps_probability_0() -> None:
+    weight = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    bias = torch.tensor([0.5, -float("inf"), 0.0])
+    train = torch.randn(20, 5, generator=torch.Generator().manual_seed(1))
+    centre, found, shared = head_behind(lambda features: logits_of(weight, bias, features), train)
+    probabilities = torch.softmax((train - centre) @ found.T + shared, 1).numpy()
+    assert probabilities == pytest.approx(logits_of(weight, bias, train), abs=1e-5)
+    assert (probabilities[:, 1] == 0).all()
+
+
+def test_a_head_too_steep_to_be_read_is_refused() -> None:
+    weight, train = torch.tensor([[0.0], [1e4]]), torch.randn(20, 1, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(UserError, match="too steep to be saved"):
+        head_behind(lambda features: logits_of(weight, -1e4 * train.mean() * torch.tensor([0.0, 1.0]), features), train)
