@@ -22,7 +22,8 @@ from sonolearn.cli import COMMANDS
 # The shortest arguments with which each command can be called.
 SHORTEST = {
     "phantom": ["out"], "prepare": ["scans", "--out", "out"], "pretrain": ["store", "--out", "out"],
-    "classify": ["store", "--out", "out"], "report": ["run", "--out", "page.html"], "demo": ["--out", "out"],
+    "classify": ["store", "--out", "out"], "predict": ["scan", "--out", "out"],
+    "report": ["run", "--out", "page.html"], "demo": ["--out", "out"],
     "study plan": ["cpu", "--out", "out"], "study run": ["cpu", "--out", "out"],
     "study status": ["out"], "study report": ["out"],
 }  # fmt: skip
@@ -34,6 +35,8 @@ CHANGED = {
     "pretrain": ["--views.blur", "1", "0", "--barlow_twins.projector", "32", "--optimizer.weight_decay", "1e-05",
                  "--encoder_args", "{channels: [4, 8]}", "--max_steps", "3"],
     "classify": ["--fractions", "0.1", "1.0", "--mode", "knn", "--name", "ours", "--randaugment", "0", "0"],
+    "predict": ["--classifier", "run", "--frame_skip", "1", "--engine", "torch", "--cleaning.marks", "keep",
+                "--batch", "8"],
     "report": [],
     "demo": ["--seeds", "2"],
     "study plan": ["--time", "false", "--workers", "3", "--weights", "ImageNet=a b.safetensors", "ours=c"],
@@ -232,7 +235,7 @@ def test_a_missing_file_of_options_is_named(refused: Callable[[str], str]) -> No
     ("line", "missing"),
     [
         ("phantom", "out"), ("prepare scans", "--out"), ("pretrain", "stores and --out"), ("classify --out a", "store"),
-        ("report run", "--out"), ("demo", "--out"),
+        ("predict scan", "--out"), ("report run", "--out"), ("demo", "--out"),
     ],
 )  # fmt: skip
 def test_missing_paths_are_named(line: str, missing: str, refused: Callable[[str], str]) -> None:
