@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from planes.labelled_store import tiny
 from sonolearn.console import UserError
 from sonolearn.data.store import Store
 from sonolearn.planes import finetune
+from sonolearn.planes import views as views_room
 from sonolearn.planes.finetune import fit_finetune
 from sonolearn.planes.head import Fitted
 from sonolearn.planes.images import Labelled, grey_statistics, labelled
-from sonolearn.planes.views import TrainingViews
+from sonolearn.planes.views import EpochBatches, TrainingViews, make_loader
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import Card, build
 from sonolearn.ssl.features import read_images
@@ -95,6 +99,69 @@ def test_views_depend_on_seed_epoch_and_image_only(parts: dict) -> None:
     # In a smaller subset the image stands elsewhere, and has the same views.
     smaller = TrainingViews(images[3:4], labels.rows[3:4], (5, 5), seed=0)
     assert torch.equal(first, smaller[1, 0])
+
+
+def test_each_image_has_one_view_an_epoch_and_batches_come_whole(parts: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = parts["train"]
+    drawn: list[int] = []
+    original = views_room.randaugment
+    monkeypatch.setattr(views_room, "randaugment", lambda *a: drawn.append(1) or original(*a))
+    stacked: list[int] = []
+    stack = torch.stack
+    monkeypatch.setattr(torch, "stack", lambda *a, **k: stacked.append(1) or stack(*a, **k))
+    views, batches = TrainingViews(images, labels.rows, (5, 5), 0), EpochBatches(len(labels), 16, 2, 0)
+    found = list(make_loader(views, batches, workers=0, pin=False))
+    assert len(drawn) == 2 * len(labels)
+    assert not stacked  # a batch is written in place, not put together from single views
+    for epoch in (0, 1):
+        of_epoch = found[epoch * len(found) // 2 : (epoch + 1) * len(found) // 2]
+        assert sorted(torch.cat([positions for _, positions in of_epoch]).tolist()) == list(range(len(labels)))
+        for frames, positions in of_epoch:
+            assert frames.dtype == torch.uint8
+            assert torch.equal(frames, stack([views[epoch + 1, int(position)] for position in positions]))
+
+
+class Looks(TorchDispatchMode):
+    """Counts looks at single numbers, each of which makes a GPU's queue run dry."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += "_local_scalar_dense" in str(func) or "nonzero" in str(func)
+        return func(*args, **(kwargs or {}))
+
+
+def test_more_steps_do_not_look_at_more_numbers(parts: dict) -> None:
+    counts = []
+    for batch_size in (24, 6):
+        with Looks() as looks:
+            fit(parts, epochs=2, batch_size=batch_size, randaugment=(1, 1))
+        counts.append(looks.count)
+    assert counts[0] == counts[1]
+
+
+def test_what_a_step_takes_is_moved_without_waiting(parts: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[torch.dtype] = []
+    moved: list[torch.dtype] = []
+    original = torch.Tensor.to
+
+    def watched(tensor: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        if isinstance(arguments[0], torch.device):
+            (moved if options.get("non_blocking") else waited).append(tensor.dtype)
+        return original(tensor, *arguments, **options)
+
+    counts = []
+    for batch_size in (24, 6):
+        waited.clear()
+        moved.clear()
+        with monkeypatch.context() as watching:
+            watching.setattr(torch.Tensor, "to", watched)
+            fit(parts, epochs=1, batch_size=batch_size, randaugment=(1, 1))
+        counts.append(len(waited))
+        assert Counter(moved) == dict.fromkeys((torch.uint8, torch.int64), 48 // batch_size)  # views and positions
+    assert counts[0] == counts[1]  # once a training and for validation, not in steps
 
 
 def test_without_randaugment_views_are_flips(parts: dict) -> None:

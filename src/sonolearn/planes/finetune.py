@@ -19,8 +19,7 @@ from sonolearn.planes.views import EpochBatches, TrainingViews, make_loader
 from sonolearn.runs import seed_for
 from sonolearn.ssl.devices import loader_processes
 from sonolearn.ssl.encoders import feature_count, normalise
-
-EVALUATION_BATCH = 256
+from sonolearn.ssl.features import batch_of
 
 
 def fit_finetune(
@@ -74,7 +73,8 @@ def fit_finetune(
         for step, (frames, positions) in enumerate(islice(loader, count), first_step):
             _seed_dropout(seed, step, fabric.device)
             logits = model(normalise(frames.to(fabric.device, non_blocking=True), mean, std))
-            loss = cross_entropy(logits.float(), targets[positions.to(fabric.device)], weight=weights)
+            truth = targets[positions.to(fabric.device, non_blocking=True)]
+            loss = cross_entropy(logits.float(), truth, weight=weights)
             optimizer.zero_grad()
             fabric.backward(loss)
             optimizer.step()
@@ -99,10 +99,10 @@ def _predict(model: nn.Module, frames: Tensor, mean: float, std: float, device: 
     model.eval()
     with torch.no_grad():
         parts = [
-            model(normalise(part.to(device), mean, std)).float().softmax(1).cpu()
-            for part in torch.split(frames, EVALUATION_BATCH)
+            model(normalise(part.to(device), mean, std)).float().softmax(1)
+            for part in torch.split(frames, batch_of(device))
         ]
-    return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
+    return np.asarray(torch.cat(parts).cpu().numpy(), dtype=np.float32)
 
 
 def _seed_dropout(seed: int, step: int, device: torch.device) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -28,14 +28,19 @@ class TrainingViews(Dataset[Tensor]):
         self.images, self.rows, self.seed = images, rows, seed
         self.operations, self.magnitude = randaugment
 
+    def __getitems__(self, keys: Sequence[Key]) -> tuple[Tensor, Tensor]:
+        """A whole batch at once, so that views are copied once: (B, H, W) uint8 views and (B,) int64 positions."""
+        views = np.empty((len(keys), *self.images.shape[1:]), np.uint8)
+        for view, (epoch, position) in zip(views, keys, strict=True):
+            rng = generator_for(self.seed, "views", epoch, int(self.rows[position]))
+            augmented = randaugment(self.images[position], self.operations, self.magnitude, rng)
+            across, down = rng.random(2) < 0.5
+            view[:] = augmented[:: -1 if down else 1, :: -1 if across else 1]
+        return torch.from_numpy(views), torch.tensor([position for _, position in keys])
+
     def __getitem__(self, key: Key) -> Tensor:
         """The view of an image in an epoch."""
-        epoch, position = key
-        rng = generator_for(self.seed, "views", epoch, int(self.rows[position]))
-        view = randaugment(self.images[position], self.operations, self.magnitude, rng)
-        across, down = rng.random(2) < 0.5
-        view = view[:: -1 if down else 1, :: -1 if across else 1]
-        return torch.from_numpy(np.ascontiguousarray(view))
+        return self.__getitems__([key])[0][0]
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -54,16 +59,19 @@ class EpochBatches(Sampler[list[Key]]):
 
 def make_loader(views: TrainingViews, batches: EpochBatches, workers: int, pin: bool) -> DataLoader[Any]:
     """A loader of batches: (B, H, W) uint8 views, and (B,) int64 positions."""
-    pairs = _WithPositions(views)
-    return DataLoader(pairs, batch_sampler=batches, num_workers=workers, pin_memory=pin, worker_init_fn=_one_thread)
+    return DataLoader(
+        views,
+        batch_sampler=batches,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        pin_memory=pin,
+        worker_init_fn=_one_thread,
+    )
 
 
-class _WithPositions(Dataset[tuple[Tensor, int]]):
-    def __init__(self, views: TrainingViews) -> None:
-        self.views = views
-
-    def __getitem__(self, key: Key) -> tuple[Tensor, int]:
-        return self.views[key], key[1]
+def _as_it_is(batch: Any) -> Any:
+    """A batch comes whole from `TrainingViews.__getitems__`."""
+    return batch
 
 
 def _one_thread(worker: int) -> None:

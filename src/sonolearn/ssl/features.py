@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from sonolearn.data.store import Frames, Rows, Store
 from sonolearn.ssl.encoders import Card, normalise
 
-BATCH = 128
 READ_AT_ONCE = 256
 
 
@@ -34,9 +33,17 @@ def extract(encoder: nn.Module, card: Card, images: Frames, fabric: Fabric) -> T
         (n, F) float32 on the fabric's device.
     """
     encoder = encoder.to(fabric.device).eval()
-    batches = torch.split(torch.from_numpy(images), BATCH)
+    batches = torch.split(torch.from_numpy(images), batch_of(fabric.device))
     with torch.no_grad(), fabric.autocast():
         return torch.cat([encoder(normalise(b.to(fabric.device), card.mean, card.std)).float() for b in batches])
+
+
+def batch_of(device: torch.device) -> int:
+    """Images that an encoder takes at once where nothing is learnt.
+
+    On a CPU so few that what one layer gives is still in the cache when the next one takes it.
+    """
+    return 16 if device.type == "cpu" else 256
 
 
 def read_images(store: Store, rows: Rows, size: int) -> Frames:
