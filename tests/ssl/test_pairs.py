@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from sonolearn.console import UserError
 from sonolearn.data.store import FRAMES, Store
+from sonolearn.runs import generator_for
 from sonolearn.ssl.frames import FramePool, training_frames
 from sonolearn.ssl.pairs import Neighbours, PairMaker
 from sonolearn.ssl.pretrain import pretrain
+from sonolearn.ssl.views import fan, make_view, ultrasound
 from ssl_methods import small
 from stores import write_store
 
@@ -97,6 +99,24 @@ def test_an_autoencoder_sees_one_view_and_other_methods_two(pool: FramePool) -> 
     assert len(PairMaker(pool, small("autoencoder"), "one_view").make(0, 0)) == 1
     assert len(PairMaker(pool, small("inpainting"), "erased_view").make(0, 0)) == 2
     assert len(PairMaker(pool, small("byol"), "two_views").make(0, 0)) == 2
+
+
+@pytest.mark.parametrize(("positives", "times"), [("same_frame", 1), ("nearby_frames", 2)])
+def test_beams_are_found_once_for_each_frame_and_views_are_as_if_found_for_each_view(
+    pool: FramePool, positives: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    monkeypatch.setattr(ultrasound, "find_beams", lambda lit: found.append(lit) or fan.find_beams(lit))
+    always = {"name": "ultrasound", "attenuation": 1.0, "haze": 1.0, "speckle": 1.0}
+    config = small("simclr", positives={"name": positives}, views=always)
+    pairs = PairMaker(pool, config, "two_views")
+    made = [pairs.make(1, sample) for sample in range(6)]
+    assert len(found) == 6 * times
+    for sample, views in enumerate(made):
+        sources, rng = pairs.sources(1, sample), generator_for(config.seed, "views", 1, sample)
+        frames = (sources[0], sources[-1])
+        alone = [make_view(frame, 32, config.views, which, rng) for which, frame in enumerate(frames)]
+        assert np.array_equal(views, alone)
 
 
 def test_a_store_of_stills_has_no_nearby_frames_and_says_what_to_do(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from sonolearn.data.store import Frames
 from sonolearn.runs import generator_for
 from sonolearn.ssl.frames import FramePool
 from sonolearn.ssl.methods.method import Pairing
-from sonolearn.ssl.views import Image, erase, make_view
+from sonolearn.ssl.views import Beams, Image, erase, make_view
 
 
 class PairMaker:
@@ -40,10 +40,11 @@ class PairMaker:
         config = self.config
         frames = self.sources(epoch, sample)
         rng = generator_for(config.seed, "views", epoch, sample)
-        first = make_view(frames[0], config.image_size, config.views, 0, rng)
+        beams = [Beams(frame) for frame in frames]
+        first = make_view(frames[0], config.image_size, config.views, 0, rng, beams[0])
         match self.pairing:
             case "two_views":
-                return [first, make_view(frames[-1], config.image_size, config.views, 1, rng)]
+                return [first, make_view(frames[-1], config.image_size, config.views, 1, rng, beams[-1])]
             case "one_view":
                 return [first]
             case "erased_view":

@@ -14,12 +14,14 @@ from sonolearn.ssl.views.geometry import random_resized_crop, rotate
 from sonolearn.ssl.views.image import Image
 from sonolearn.ssl.views.photometry import erase, jitter, solarize
 from sonolearn.ssl.views.randaugment import randaugment
-from sonolearn.ssl.views.ultrasound import scan_again
+from sonolearn.ssl.views.ultrasound import Beams, scan_again
 
-__all__ = ["Image", "erase", "make_view"]
+__all__ = ["Beams", "Image", "erase", "make_view"]
 
 
-def make_view(frame: Image, size: int, config: ViewsConfig, which: int, rng: np.random.Generator) -> Image:
+def make_view(
+    frame: Image, size: int, config: ViewsConfig, which: int, rng: np.random.Generator, beams: Beams | None = None
+) -> Image:
     """One augmented view.
 
     Args:
@@ -28,12 +30,13 @@ def make_view(frame: Image, size: int, config: ViewsConfig, which: int, rng: np.
         config: probabilities and strengths.
         which: 0 for the first, 1 for the second view of a pair, whose blur and solarisation differ.
         rng: where the draws come from.
+        beams: of this frame, if its other view needs them too.
 
     Returns:
         (size, size) uint8, 0 to 255.
     """
     # What depends on depth comes first: only the whole frame knows where the probe is.
-    view = scan_again(frame, config, rng)
+    view = scan_again(frame, config, rng, beams)
     if config.rotation:
         view = rotate(view, rng.uniform(-config.rotation, config.rotation))
     view = random_resized_crop(view, size, config.crop_scale, config.crop_ratio, rng)

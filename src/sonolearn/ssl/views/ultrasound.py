@@ -10,12 +10,13 @@ values by factors, without the logarithm.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import cv2
 import numpy as np
 
 from sonolearn.config import ViewsConfig
-from sonolearn.ssl.views.fan import Field, find_beams, interior, lit_part
+from sonolearn.ssl.views.fan import Box, Fan, Field, find_beams, interior, lit_part
 from sonolearn.ssl.views.image import Image
 
 STORED_RANGE = 60.0
@@ -30,13 +31,14 @@ _COARSE = 64
 """Side in px on which smooth fields are computed before they are enlarged to the frame."""
 
 
-def scan_again(frame: Image, config: ViewsConfig, rng: np.random.Generator) -> Image:
+def scan_again(frame: Image, config: ViewsConfig, rng: np.random.Generator, beams: Beams | None = None) -> Image:
     """The frame as another setting, machine or patient would have given it.
 
     Args:
         frame: (H, W) uint8, 0 to 255, of `STORED_RANGE` dB, black outside the sector.
         config: probability and strength of each effect.
         rng: where the draws come from.
+        beams: of this frame, if its other view needs them too.
 
     Returns:
         (H, W) uint8; the frame itself where nothing is drawn or nothing is seen. Outside the sector it stays black.
@@ -47,15 +49,13 @@ def scan_again(frame: Image, config: ViewsConfig, rng: np.random.Generator) -> I
     hazy, attenuated, shadowed, speckled, regained = (rng.random() < chance for chance in chances)
     if not (hazy or attenuated or shadowed or speckled or regained):
         return frame
-    lit = lit_part(frame)
-    if not cv2.countNonZero(lit):
+    beams = beams or Beams(frame)
+    if not cv2.countNonZero(beams.lit):
         return frame
-    beams = find_beams(lit)
-    depth, across = beams.coordinates(*_pixels(frame.shape[0], frame.shape[1]))
+    depth, across = beams.grid
     level = frame.astype(np.float32)
     if hazy:
-        inside = interior(beams, cv2.resize(lit, depth.shape[::-1], interpolation=cv2.INTER_AREA), depth, across)
-        level = add_power(frame, haze(depth, across, config.haze_level, rng), inside)
+        level = add_power(frame, haze(depth, across, config.haze_level, rng), beams.inside)
     change = np.zeros_like(depth)
     if attenuated:
         change += attenuation(depth, config.attenuation_db, rng)
@@ -64,9 +64,38 @@ def scan_again(frame: Image, config: ViewsConfig, rng: np.random.Generator) -> I
     changes = _enlarged(change, frame)
     if speckled:
         places = _enlarged(depth, frame), _enlarged(across, frame)
-        changes += speckle(*places, beams.size, config.speckle_db, rng)
+        changes += speckle(*places, beams.geometry.size, config.speckle_db, rng)
     gain, dynamic_range = draw_gain(config.gain_db, config.dynamic_range_db, rng) if regained else (0.0, STORED_RANGE)
     return compress(level, changes, gain, dynamic_range)
+
+
+class Beams:
+    """Where the beams of a frame (H, W) run: found when first asked for, and once for all views of the frame."""
+
+    def __init__(self, frame: Image) -> None:
+        """Those of `frame`, which is not changed."""
+        self.frame = frame
+
+    @cached_property
+    def lit(self) -> Image:
+        """(H, W) uint8, the part of the frame that is not black."""
+        return lit_part(self.frame)
+
+    @cached_property
+    def geometry(self) -> Fan | Box:
+        """Sector or rectangle; only of a frame that is not black everywhere."""
+        return find_beams(self.lit)
+
+    @cached_property
+    def grid(self) -> tuple[Field, Field]:
+        """Depth and place across the beams, 0 to 1, on a coarse grid (h, w)."""
+        return self.geometry.coordinates(*_pixels(self.frame.shape[0], self.frame.shape[1]))
+
+    @cached_property
+    def inside(self) -> Field:
+        """How far inside the sector each cell of the grid lies, 0 to 1."""
+        lit = cv2.resize(self.lit, self.grid[0].shape[::-1], interpolation=cv2.INTER_AREA)
+        return interior(self.geometry, lit, *self.grid)
 
 
 def attenuation(depth: Field, span: tuple[float, float], rng: np.random.Generator) -> Field:
