@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echoes import block, polar, tissue
-from sonolearn.data.cleaning.inpaint import Method, boxes_of, inpaint
+from sonolearn.data.cleaning.inpaint import Method, boxes_of, inpaint, inpaint_alike
 
 SPECKLE = tissue(polar(120, 160, 30, 110, 0.6), 1)[0]
 METHODS: dict[Method, int] = {"telea": cv2.INPAINT_TELEA, "navier_stokes": cv2.INPAINT_NS}
@@ -73,3 +73,29 @@ def test_everything_marked_or_nothing_is_no_fault() -> None:
     assert np.array_equal(inpaint(SPECKLE, np.zeros_like(SPECKLE)), SPECKLE)
     assert inpaint(SPECKLE, np.ones_like(SPECKLE)).shape == SPECKLE.shape
     assert boxes_of(block(9, 9, 0, 0, 0, 0).astype(np.uint8)) == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_frames_with_the_same_marks_are_filled_as_if_alone(count: int, method: Method) -> None:
+    frames = list(tissue(polar(120, 160, 30, 110, 0.6), count, seed=1))
+    marks = cross(80, 60) | cross(90, 90)
+    expected = [cv2.inpaint(frame, marks, 3, METHODS[method]) for frame in frames]
+    found = inpaint_alike(frames, marks, method)
+    assert len(found) == count
+    for frame, one, alone in zip(frames, found, expected, strict=True):
+        assert np.array_equal(one, inpaint(frame, marks, method))
+        assert np.abs(one.astype(int) - alone).max() <= 1  # whole pictures are filled in another order
+
+
+def test_three_frames_with_the_same_marks_cost_one_call_a_box(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, ...]] = []
+
+    def counted(grey: np.ndarray, *rest: object, real: object = cv2.inpaint) -> np.ndarray:
+        calls.append(grey.shape)
+        return real(grey, *rest)  # type: ignore[operator]
+
+    monkeypatch.setattr(cv2, "inpaint", counted)
+    marks = cross(40, 60) | cross(120, 60)
+    inpaint_alike(list(tissue(polar(120, 160, 30, 110, 0.6), 3)), marks)
+    assert len(calls) == len(boxes_of(marks)) == 2

@@ -7,9 +7,11 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from echoes import Mask, Pixels, block, polar, tissue
-from sonolearn.data.cleaning.marks import coloured_marks, grown, still_marks, stroke_marks, words
+from sonolearn.data.cleaning.marks import coloured_marks, grown, level_of, still_marks, stroke_marks, words
 
 HEIGHT, WIDTH = 480, 640
 FAN = polar(HEIGHT, WIDTH, 90, 420, 0.6)
@@ -178,3 +180,13 @@ def test_letters_are_a_word_with_their_rims_and_without(word: str, rim: int) -> 
     assert min(x for x, *_ in found) < 205
     assert max(x + w for x, _, w, _ in found) > 195 + wide
     assert max(y + h for _, y, _, h in found) >= 250 > min(y for _, y, *_ in found) > 245 - tall
+
+
+@given(st.binary(min_size=1, max_size=300), st.sampled_from([0.0, 0.45, 0.5, 0.95, 1.0]))
+def test_a_level_is_the_percentile_to_the_last_bit(greys: bytes, share: float) -> None:
+    values = np.frombuffer(greys, np.uint8)
+    assert level_of(values, share) == np.quantile(values, share)
+
+
+def test_no_pixels_have_no_level() -> None:
+    assert np.isnan(level_of(np.empty(0, np.uint8), 0.5))

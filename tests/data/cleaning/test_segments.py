@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echoes import Pixels, polar, tissue
-from sonolearn.data.cleaning.segments import Shot, pieces
+from sonolearn.data.cleaning.segments import Shot, layout_changed, pieces
 from sonolearn.data.scans.scan import Frame
 
 WIDE, NARROW = polar(96, 128, 20, 88, 0.6), polar(96, 128, 4, 60, 0.3)
@@ -85,3 +85,31 @@ def test_a_shot_has_luma_and_the_colour_if_there_is_any() -> None:
 
 def test_no_frames_are_no_pieces() -> None:
     assert list(pieces(iter(()))) == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([(96, 128), (100, 131), (20, 28), (24, 32)]),
+    st.integers(0, 60),
+    st.floats(0, 1),
+    st.integers(0, 2**31),
+)
+def test_a_layout_changed_where_a_third_of_the_cells_did(
+    size: tuple[int, int], change: int, share: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    before = random.integers(0, 190, size).astype(np.uint8)
+    now = before.copy()
+    now[: round(share * size[0])] += np.uint8(change)
+    cells = [cv2.resize(screen, (32, 24), interpolation=cv2.INTER_AREA).astype(int) for screen in (before, now)]
+    assert layout_changed(before, now) == (np.mean(np.abs(cells[0] - cells[1]) > 20) > 0.3)
+
+
+def test_cells_are_compared_only_where_many_pixels_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    scaled: list[int] = []
+    monkeypatch.setattr(cv2, "resize", lambda *a, real=cv2.resize, **k: scaled.append(1) or real(*a, **k))
+    live = tissue(WIDE, 2, pace=1)
+    assert not layout_changed(live[0], np.clip(live[0].astype(int) + 5, 0, 255).astype(np.uint8))
+    assert scaled == []
+    assert layout_changed(LAYOUTS["bright"], LAYOUTS["black"])
+    assert len(scaled) == 2

@@ -12,6 +12,7 @@ from media import speckle, write_video
 from sonolearn.data.cleaning.grey import luma_and_chroma, to_grey
 from sonolearn.data.scans.find import open_scan
 from sonolearn.data.scans.scan import Rejected
+from sonolearn.data.scans.video import full_range
 
 KINDS = {
     "a.mp4": ("libx264", "yuv420p"), "b.mov": ("mpeg4", "yuv420p"), "c.avi": ("mjpeg", "yuvj420p"),
@@ -133,3 +134,10 @@ def test_no_video_is_refused_by_name_of_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "b.mp4").touch()
     with pytest.raises(Rejected, match="0 bytes"):
         open_scan(tmp_path / "b.mp4")
+
+
+def test_levels_of_video_become_the_full_range() -> None:
+    levels = np.arange(256, dtype=np.uint8).reshape(8, 32)
+    expected = [min(255, max(0, round((level - 16) * 255 / 219))) for level in range(256)]
+    assert full_range(levels).ravel().tolist() == expected
+    assert full_range(levels[:, ::1][:, :7]).tolist() == np.reshape(expected, (8, 32))[:, :7].tolist()  # a view

@@ -7,6 +7,7 @@ Good frames are filled (`inpaint`), cut out and scaled (`grey`).
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from sonolearn.config import CleaningConfig
 from sonolearn.data.cleaning.duplicates import Thinner
 from sonolearn.data.cleaning.examine import Examined, Mask, examine
 from sonolearn.data.cleaning.grey import fit, fit_scale
-from sonolearn.data.cleaning.inpaint import inpaint
+from sonolearn.data.cleaning.inpaint import TOGETHER, inpaint_alike
 from sonolearn.data.cleaning.marks import words
 from sonolearn.data.cleaning.sector import Sector
 from sonolearn.data.cleaning.segments import Shot, pieces
@@ -96,9 +97,9 @@ def _clean_frames(
     for shots, goes_on in pieces(source):
         found = examine(shots, scan.regions, found if goes_on else None, config)
         drawn = np.zeros(found.crops.shape[1:], np.uint8)
-        for number, shot in enumerate(shots):
+        for number, (shot, crop) in enumerate(zip(shots, _filled(found, config), strict=True)):
             cleaned.taken += 1
-            outcome = _cleaned(found, number, size, config, thinner)
+            outcome = found.verdicts[number] or _cut_out(found, crop, size, thinner)
             if isinstance(outcome, str):
                 cleaned.refused[outcome] += 1
                 _keep_example(cleaned, shot, found, number, None)
@@ -117,16 +118,18 @@ def _clean_frames(
         raise _none_good(cleaned)
 
 
-def _cleaned(
-    found: Examined, number: int, size: int, config: CleaningConfig, thinner: Thinner | None
-) -> Pixels | Verdict:
-    """One frame (size, size), marks filled and everything outside the sector 0; or why it is left out."""
-    verdict = found.verdicts[number]
-    if verdict is not None:
-        return verdict
-    crop, marks = found.crops[number], found.marks[number]
-    if marks is not None and config.marks != "keep":
-        crop = inpaint(crop, marks, config.marks)
+def _filled(found: Examined, config: CleaningConfig) -> Iterator[Pixels]:
+    """The crops (h, w) of a piece in order, with their marks filled."""
+    for _, same in itertools.groupby(zip(found.crops, found.marks, strict=True), key=lambda pair: id(pair[1])):
+        while run := list(itertools.islice(same, TOGETHER)):
+            crops, marks = [crop for crop, _ in run], run[0][1]
+            if marks is not None and config.marks != "keep":
+                crops = inpaint_alike(crops, marks, config.marks)
+            yield from crops
+
+
+def _cut_out(found: Examined, crop: Pixels, size: int, thinner: Thinner | None) -> Pixels | Verdict:
+    """One frame (size, size), everything outside the sector 0; or why it is left out."""
     if found.sector.shape is not None:
         crop = np.asarray(cv2.bitwise_and(crop, found.sector.mask))
     clean_frame = fit(crop, size)

@@ -60,8 +60,10 @@ def find_echoes(sample: Pixels, background: int, scale: float) -> Echoes | None:
     if count < 2:
         return None
     areas = rough_areas = np.bincount(labels.ravel(), weights=speckle.ravel(), minlength=count)[1:]
-    lit = _lit(sample, background, shape)
-    moving = (_small(_moving(sample) * 255, shape) > 96).astype(np.uint8)
+    lowest, highest = sample.min(axis=0), sample.max(axis=0)
+    lit = _lit(highest, background, shape)
+    moved_by = np.asarray(highest - lowest > _MOVING, np.uint8)
+    moving = (_small(moved_by * 255, shape) > 96).astype(np.uint8)
     moved = np.bincount(labels.ravel(), weights=(moving & speckle).ravel(), minlength=count)[1:]
     is_cine = moved.max() > 0.02 * moving.size
     if is_cine:
@@ -107,12 +109,12 @@ def _dense(grey: Pixels, background: int) -> tuple[Mask, Mask, Mask]:
     return speckle_mask, speckle_mask | faint_mask, bar.astype(np.uint8)
 
 
-def _lit(sample: Pixels, background: int, shape: tuple[int, int]) -> Mask:
+def _lit(highest: Pixels, background: int, shape: tuple[int, int]) -> Mask:
     """Pixels that differ from the screen at any time, without thin strokes; scaled to (width, height)."""
-    away = cv2.absdiff(sample.max(axis=0), np.full_like(sample[0], background))
+    away = cv2.absdiff(highest, np.full_like(highest, background))
     # The rim of a picture is a mixture of echoes and screen: without this step outlines come out 1 px too wide.
-    away = np.asarray(cv2.erode(away, np.ones((3, 3), np.uint8)), np.uint8)
-    lit = (_small(away, shape) > _FAINT).astype(np.uint8)
+    eroded = np.asarray(cv2.erode(away, np.ones((3, 3), np.uint8)), np.uint8)
+    lit = (_small(eroded, shape) > _FAINT).astype(np.uint8)
     letter = max(3, min(shape) // 60 | 1)  # px: strokes of letters are thinner
     return np.asarray(cv2.morphologyEx(lit, cv2.MORPH_OPEN, np.ones((letter, letter), np.uint8)), np.uint8)
 
@@ -131,11 +133,6 @@ def _mostly(mask: NDArray[Any], window: int) -> Mask:
 def _small(image: Pixels, shape: tuple[int, int]) -> Pixels:
     """An (H, W) image scaled down to (width, height)."""
     return np.asarray(cv2.resize(image, shape, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _moving(sample: Pixels) -> Mask:
-    """(H, W) 0 or 1: where frames differ."""
-    return np.asarray(sample.max(axis=0) - sample.min(axis=0) > _MOVING, np.uint8)
 
 
 def _disc(size: int) -> Mask:

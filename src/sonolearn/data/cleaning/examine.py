@@ -45,7 +45,8 @@ class Examined:
     verdicts: list[Verdict | None]
     """Of each frame; None is good."""
     marks: list[Mask | None]
-    """(h, w) 0 or 1 of each frame; None where nothing is drawn, or the frame is left out."""
+    """(h, w) 0 or 1 of each frame, one array while they stay the same; None where nothing is drawn, or the frame is
+    left out."""
     screen: Verdict | None = None
     """What the layout shows besides one picture; then all frames are left out for it."""
 
@@ -163,11 +164,14 @@ def _marks(
             nearby = throughout if len(window) == len(good) else throughout | marks.still_marks(crops[window], mask)
             still |= dict.fromkeys(window, nearby)
     found: list[Mask | None] = [None] * len(crops)
+    before = None
     for number in good:
         drawn = still[number]
         strokes = colours[number]
-        if strokes is not None:
+        if strokes is not None and cv2.countNonZero(strokes):
             drawn = drawn | marks.coloured_marks(strokes, mask)
+        # The same array while the marks stay the same: such frames are filled together.
+        drawn = before = before if before is not None and np.array_equal(before, drawn) else drawn
         # Nobody draws on so much of a picture: then it is noise, or a palette that is no tint.
         found[number] = drawn if 0 < cv2.countNonZero(drawn) < _MOST * cv2.countNonZero(mask) else None
     return found

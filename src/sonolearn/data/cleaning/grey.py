@@ -19,10 +19,12 @@ def luma_and_chroma(frame: Frame) -> tuple[Pixels, Pixels | None]:
     if luma.ndim == 3:
         planes = np.asarray(cv2.cvtColor(luma, cv2.COLOR_RGB2YCrCb), np.uint8)
         luma, chroma = planes[..., 0], planes[..., 2:0:-1]
-    # A quarter of the rows and columns first: most recordings have colour in many places, or none at all.
-    if chroma is None or not ((chroma[::4, ::4] != 128).any() or (chroma != 128).any()):
-        return np.ascontiguousarray(luma), None
-    return np.ascontiguousarray(luma), np.ascontiguousarray(chroma)
+    luma = np.ascontiguousarray(luma)
+    if chroma is None:
+        return luma, None
+    chroma = np.ascontiguousarray(chroma)
+    colourless = cv2.minMaxLoc(chroma.reshape(len(chroma), -1))[:2] == (128, 128)
+    return luma, None if colourless else chroma
 
 
 def fit_scale(height: int, width: int, size: int) -> float:

@@ -18,9 +18,14 @@ def is_frozen(before: Pixels, now: Pixels, mask: NDArray[np.uint8]) -> bool:
 
     Speckle changes with every transmit: live pictures of a probe at rest differ in many pixels.
     """
-    lit = (before > _LIT) & (mask > 0)
-    echoes = np.count_nonzero(lit)
+    lit = cv2.bitwise_and(_above(before, _LIT), _above(mask, 0))
+    echoes = cv2.countNonZero(lit)
     if echoes == 0:
         return bool(np.array_equal(before, now))
-    changed = cv2.absdiff(before, now) > _STEP
-    return bool(np.count_nonzero(changed & lit) <= _CHANGED * echoes)
+    changed = cv2.bitwise_and(_above(np.asarray(cv2.absdiff(before, now), np.uint8), _STEP), lit)
+    return cv2.countNonZero(changed) <= _CHANGED * echoes
+
+
+def _above(grey: Pixels, level: int) -> Pixels:
+    """(H, W) 255 where a picture is brighter than a level, else 0."""
+    return np.asarray(cv2.threshold(grey, level, 255, cv2.THRESH_BINARY)[1], np.uint8)

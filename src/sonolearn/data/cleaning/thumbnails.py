@@ -50,10 +50,11 @@ def before(
         (h, w, 3) RGB; the longer side is `SIDE`.
     """
     height, width = pixels.shape[:2]
-    colour = pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, None], 3, axis=2)
     inside = _drawn(outline, window, height, width)
     clear = inside.copy() if hidden is None else inside & ~_whole_blocks(hidden)
-    picture = np.where(clear[:, :, None], colour, _blocks(colour))
+    picture = np.asarray(cv2.copyTo(pixels, clear.astype(np.uint8), _blocks(pixels)), np.uint8)
+    if picture.ndim == 2:
+        picture = np.asarray(cv2.merge([picture] * 3), np.uint8)
     if marks is not None:
         # Marks that are hidden are tinted by the block: in their own shape they could be read as before.
         tinted = clear & marks | inside & ~clear & _whole_blocks(marks)
@@ -105,16 +106,16 @@ def _drawn(
     return (drawn > 0) & within
 
 
-def _blocks(colour: Pixels) -> Pixels:
-    """(H, W, 3) in blocks of one colour each: medians, so that text is gone, in which nothing thin is left either."""
-    columns, rows = _grid(*colour.shape[:2])
+def _blocks(pixels: Pixels) -> Pixels:
+    """(H, W[, 3]) in blocks of one colour each: medians, so that text is gone, in which nothing thin is left either."""
+    columns, rows = _grid(*pixels.shape[:2])
     # Not averaged: strokes cover the smaller part of a line of text, and the median is what lies between them.
-    samples = cv2.resize(colour, (_SAMPLES * columns, _SAMPLES * rows), interpolation=cv2.INTER_NEAREST)
+    samples = cv2.resize(pixels, (_SAMPLES * columns, _SAMPLES * rows), interpolation=cv2.INTER_NEAREST)
     small = cv2.resize(cv2.medianBlur(samples, _THIN * _SAMPLES + 1), (columns, rows), interpolation=cv2.INTER_AREA)
     kernel = np.ones((_THIN, _THIN), np.uint8)
     for step in (cv2.MORPH_OPEN, cv2.MORPH_CLOSE):
         small = cv2.morphologyEx(small, step, kernel, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.resize(small, colour.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+    return np.asarray(cv2.resize(small, pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def _whole_blocks(mask: Mask) -> Mask:
@@ -123,8 +124,10 @@ def _whole_blocks(mask: Mask) -> Mask:
     columns, rows = _grid(height, width)
     wider = np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)))  # the soft rims of letters
     touched = np.zeros((rows, columns), np.uint8)
-    ys, xs = np.nonzero(wider)
-    touched[ys * rows // height, xs * columns // width] = 1
+    found = cv2.findNonZero(wider)
+    if found is not None:
+        xs, ys = np.asarray(found).reshape(-1, 2).T
+        touched[ys * rows // height, xs * columns // width] = 1
     return np.asarray(cv2.resize(touched, (width, height), interpolation=cv2.INTER_NEAREST)) > 0
 
 

@@ -17,8 +17,7 @@ from sonolearn.data.scans.scan import Frame, Pixels, Rejected, Scan
 # Formats whose first plane is 8-bit luma: read as it lies, three times faster than a conversion to grey.
 _LUMA_FIRST = re.compile(r"yuva?j?4\d\dp|nv12|nv21|gray")
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
-# Video levels: black is 16, white 235 (ITU-R BT.601).
-_TO_FULL_RANGE = np.clip(np.rint((np.arange(256) - 16.0) * 255 / 219), 0, 255).astype(np.uint8)
+_BLACK, _WHITE = 16, 235  # levels of luma in video (ITU-R BT.601)
 
 av.logging.set_level(av.logging.PANIC)  # libav's own messages may hold file names, and we say what is wrong
 
@@ -87,8 +86,15 @@ def _pixels(frame: av.VideoFrame, colour: bool) -> tuple[Pixels, Pixels | None]:
     luma = _plane(frame, 0)
     chroma = cv2.merge([_plane(frame, 1), _plane(frame, 2)]) if "yuv" in name else None
     if name != "gray" and "j" not in name and frame.color_range != _FULL_RANGE:
-        luma = np.asarray(cv2.LUT(luma, _TO_FULL_RANGE), np.uint8)
+        luma = full_range(luma)
     return luma, None if chroma is None else np.asarray(chroma, np.uint8)
+
+
+def full_range(luma: Pixels) -> Pixels:
+    """(H, W) luma with black at 0 and white at 255, from video levels; what is beyond them is cut off."""
+    above_black = cv2.subtract(luma, _BLACK)  # type: ignore[call-overload]
+    # Two steps of arithmetic take half the time of a table of 256 levels, and give the same ones.
+    return np.asarray(cv2.convertScaleAbs(above_black, alpha=255 / (_WHITE - _BLACK)), np.uint8)
 
 
 def _plane(frame: av.VideoFrame, number: int) -> Pixels:
