@@ -17,11 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from sonolearn.console import UserError
 from sonolearn.runs import naming_disk_errors, writing
+
+if TYPE_CHECKING:
+    import pandas as pd  # at run time where it is needed: each process that reads scans imports this file
 
 PRIVATE = "sonolearn-private"
 KEY_FILE, SOURCES, README = "key", "sources.csv", "README.txt"
@@ -112,6 +114,8 @@ def read_sources(folder: Path) -> pd.DataFrame:
     Raises:
         UserError: it cannot be read as a table.
     """
+    import pandas as pd
+
     file = folder / SOURCES
     if not file.exists():
         return pd.DataFrame(columns=list(SOURCE_COLUMNS), dtype=str)
@@ -124,6 +128,8 @@ def read_sources(folder: Path) -> pd.DataFrame:
 
 def update_sources(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """Add rows to the linking table, in place of those with the same store and path; whole or not at all."""
+    import pandas as pd
+
     with naming_disk_errors(folder), _locked(folder / ".lock"):
         table = pd.concat([read_sources(folder), pd.DataFrame(rows, columns=list(SOURCE_COLUMNS), dtype=str)])
         table = table.drop_duplicates(["store", "path"], keep="last")

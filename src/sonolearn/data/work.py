@@ -49,7 +49,7 @@ def _spread(tasks: Sequence[Task], count: int) -> dict[int, Row]:
     pool = _pool(count)
     try:
         with progress("reading scans", len(tasks)) as bar:
-            waiting: dict[Future[Row], int] = {pool.submit(make_part, task): i for i, task in enumerate(tasks)}
+            waiting: dict[Future[Row], int] = {pool.submit(make_part, tasks[i]): i for i in longest_first(tasks)}
             while waiting:
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     rows[waiting.pop(future)] = future.result()
@@ -62,6 +62,18 @@ def _spread(tasks: Sequence[Task], count: int) -> dict[int, Row]:
             process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
     return rows
+
+
+def longest_first(tasks: Sequence[Task]) -> list[int]:
+    """Indices of the tasks, those with the largest files first: a long scan begun last would keep one process alone."""
+    return sorted(range(len(tasks)), key=lambda i: -_bytes(tasks[i]))
+
+
+def _bytes(task: Task) -> int:
+    try:
+        return sum(path.stat().st_size for path in task.paths)
+    except OSError:  # said of the scan when it is read
+        return 0
 
 
 def _alone(task: Task) -> Row:
