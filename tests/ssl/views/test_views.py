@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as tv
 
 from sonolearn.config import ViewsConfig
+from sonolearn.recipes import recipe
 from sonolearn.ssl.views import make_view
 from sonolearn.ssl.views.geometry import crop_box, random_resized_crop
 from sonolearn.ssl.views.photometry import jitter
@@ -112,3 +116,43 @@ def test_half_of_the_views_are_flipped() -> None:
     rng = np.random.default_rng(0)
     flipped = [np.array_equal(make_view(frame(), 48, config, 0, rng), frame()[:, ::-1]) for _ in range(400)]
     assert np.mean(flipped) == pytest.approx(0.5, abs=0.08)
+
+
+CALLS = ("resize", "flip", "GaussianBlur", "calcHist", "mean", "LUT", "cvtColor", "filter2D", "warpAffine")
+
+
+@pytest.mark.parametrize("method", ["simclr", "barlow_twins"])
+def test_a_view_is_resized_first_and_then_changed_once_by_each_operation_as_uint8_of_one_channel(
+    method, monkeypatch
+) -> None:
+    made: list[tuple[str, np.ndarray]] = []
+    for name in CALLS:
+        monkeypatch.setattr(cv2, name, counted(name, getattr(cv2, name), made))
+    config, rng = recipe(method).views, np.random.default_rng(0)
+    for which in (0, 1) * 30:
+        made.clear()
+        make_view(frame(96, 96), 64, config, which, rng)
+        names = [name for name, _ in made]
+        assert names[0] == "resize"
+        assert set(names) <= set(CALLS[:6])
+        assert all(names.count(name) <= (2 if name == "LUT" else 1) for name in names)
+        assert all(view.shape == (64, 64) and view.dtype == np.uint8 for _, view in made[1:])
+
+
+def counted(name, original, made):
+    def call(view, *arguments, **named):
+        made.append((name, np.squeeze(np.asarray(view))))
+        return original(view, *arguments, **named)
+
+    return call
+
+
+def test_a_view_takes_less_memory_than_one_copy_of_it_as_floats() -> None:
+    size, config, rng = 224, recipe("simclr").views, np.random.default_rng(0)
+    original = frame(256, 256)
+    for _ in range(30):
+        tracemalloc.start()
+        make_view(original, size, config, 0, rng)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert size * size < peak < 4 * size * size

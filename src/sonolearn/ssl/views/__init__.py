@@ -1,7 +1,8 @@
 """Views: augmented copies of a frame, on one uint8 channel with OpenCV.
 
-One uint8 channel and OpenCV were measured 15 times faster than the usual PIL pipeline on three. Which changes are
-drawn, and how strong, says `ViewsConfig`; its presets stand in `sonolearn.recipes`.
+One uint8 channel and OpenCV were measured more than 12 times faster than the usual PIL pipeline on three
+(`benchmarks/views.py`). Which changes are drawn, and how strong, says `ViewsConfig`; its presets stand in
+`sonolearn.recipes`.
 """
 
 from __future__ import annotations
