@@ -42,7 +42,7 @@ LARS = OptimizerConfig("lars", lr_biases=0.0048)
 def rows(quick: bool) -> Iterator[Row]:
     """A row for each loss, then the momentum update and the optimiser's step."""
     count, wide, narrow, encoder = (16, 64, 8, "test_resnet") if quick else (256, 8192, 128, "resnet50")
-    few, many = (1, 2) if quick else (3, 9)
+    few, many = (1, 2) if quick else (2, 9)
     computing = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from operators import Operators
 from sonolearn.config import EncoderConfig
 from sonolearn.console import UserError
 from sonolearn.ssl.encoders import (
@@ -45,6 +46,29 @@ def test_any_timm_backbone_takes_one_channel_and_gives_its_features(name, argume
     features = encoder(normalise(grey_frames(), 0.5, 0.25))
     assert features.shape == (2, feature_count(encoder))
     assert torch.isfinite(features).all()
+
+
+def test_activations_stay_channels_last_from_one_grey_channel_on() -> None:
+    """One channel lies the same in both orders; convolutions must not fall back to channels first."""
+    encoder, orders = build(Card("resnet18", {"channels": [8, 8, 16, 16]}), seed=0), list[bool]()
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(
+                lambda _, __, out: orders.append(out.is_contiguous(memory_format=torch.channels_last))
+            )
+    encoder(normalise(grey_frames(), 0.5, 0.25)).sum().backward()
+    weights = [module.weight for module in encoder.modules() if isinstance(module, nn.Conv2d)]
+    assert len(orders) == len(weights) > 16
+    assert all(orders)
+    assert all(w.grad.is_contiguous(memory_format=torch.channels_last) for w in weights)
+
+
+def test_frames_are_made_floats_once_and_normalised_in_place() -> None:
+    pairs = torch.stack([grey_frames(), grey_frames()], dim=1)
+    with Operators() as operators:
+        normalise(pairs[:, 0], 0.5, 0.25)
+    made = {name: count for name, count in operators.calls.items() if name not in ("select", "slice", "unsqueeze")}
+    assert made == {"_to_copy": 1, "sub_": 1, "div_": 1}
 
 
 def test_weights_follow_from_the_seed() -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from timm.optim.lars import Lars
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from operators import WAITS, Operators
 from sonolearn.ssl import lars
 from sonolearn.ssl.lars import LARS, trust_ratios
 
@@ -113,55 +111,39 @@ def test_a_closure_is_asked_for_the_loss_with_gradients():
     assert torch.equal(weight, torch.full((2, 2), -1.0))
 
 
-class Calls(TorchDispatchMode):
-    """Counts operators, and the largest tensor that one makes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names, self.largest = Counter[str](), 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = func(*args, **(kwargs or {}))
-        self.names[func.overloadpacket.__name__] += 1
-        if not func._schema.is_mutable:
-            tensors = [made] if isinstance(made, Tensor) else made if isinstance(made, (list, tuple)) else []
-            self.largest = max([self.largest, *(t.numel() for t in tensors if isinstance(t, Tensor))])
-        return made
-
-
-def calls_of_a_step(layers: int) -> Calls:
+def operators_of_a_step(layers: int) -> Operators:
     model = network(layers)
     stepping = optimizer(model, LARS)
     train(model, stepping, 0, 2)
     for p in model.parameters():
         p.grad = torch.randn_like(p)
     stepping.step()
-    with Calls() as calls:
+    with Operators() as operators:
         stepping.step()
-    return calls
+    return operators
 
 
 def test_a_gpu_gets_as_many_calls_for_a_deep_network_as_for_a_shallow_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lars, "_on_cpu", lambda params: False)
-    shallow, deep = calls_of_a_step(1), calls_of_a_step(20)
-    assert shallow.names == deep.names
-    assert shallow.names["_foreach_norm"] == 2
+    shallow, deep = operators_of_a_step(1), operators_of_a_step(20)
+    assert shallow.calls == deep.calls
+    assert shallow.calls["_foreach_norm"] == 2
 
 
 def test_nothing_waits_for_a_gpu(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lars, "_on_cpu", lambda params: False)
-    assert not {"_local_scalar_dense", "item", "nonzero", "is_nonzero", "_to_copy"} & set(calls_of_a_step(3).names)
+    assert not WAITS & set(operators_of_a_step(3).calls)
 
 
 def test_on_a_cpu_two_norms_and_one_kernel_pass_over_the_weights():
-    names = calls_of_a_step(20).names
+    calls = operators_of_a_step(20).calls
     weights = 22
-    assert names["_foreach_norm"] == 2
+    assert calls["_foreach_norm"] == 2
     # One for each weight tensor, and one for all biases.
-    assert names["_fused_sgd_"] == weights + 1
-    passes = {name for name in names if name.startswith(("_foreach", "mul", "add", "_fused"))}
+    assert calls["_fused_sgd_"] == weights + 1
+    passes = {name for name in calls if name.startswith(("_foreach", "mul", "add", "_fused"))}
     assert passes == {"_foreach_norm", "_fused_sgd_", "add", "mul"}
 
 
 def test_a_step_makes_no_tensor_of_the_size_of_the_weights(kernels: str):
-    assert calls_of_a_step(3).largest < 9 < network()[1][0].weight.numel()
+    assert operators_of_a_step(3).largest < 9 < network()[1][0].weight.numel()

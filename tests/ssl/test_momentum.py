@@ -10,6 +10,7 @@ from lightly.models.utils import update_momentum
 from lightly.utils.scheduler import cosine_schedule
 from torch import nn
 
+from operators import Operators
 from sonolearn.ssl.momentum import follow, frozen_copy, momentum_at
 
 
@@ -53,3 +54,13 @@ def test_the_schedule_starts_and_ends_where_it_says() -> None:
     assert momentum_at(0.9, 1.0, 6, 7) == 1.0
     assert momentum_at(0.9, 1.0, 0, 1) == 1.0
     assert momentum_at(0.999, 0.999, 3, 7) == pytest.approx(0.999)
+
+
+def test_following_is_one_operator_whatever_the_number_of_weights() -> None:
+    online, target = nn.Sequential(*(network(i) for i in range(5))), nn.Sequential(*(network(i + 9) for i in range(5)))
+    with Operators() as operators:
+        follow(target, online, 0.99)
+    assert operators.calls["_foreach_lerp_"] == 1
+    # And the counter of averages, a scalar that nothing depends on.
+    assert sum(operators.calls.values()) <= 2
+    assert operators.largest <= 1

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from operators import Operators
 from sonolearn.config import OptimizerConfig
 from sonolearn.ssl.optim import learning_rate, make_optimizer, set_learning_rate, warmup_cosine
 
@@ -79,3 +80,16 @@ def test_setting_the_rate_keeps_the_ratio_of_the_groups() -> None:
     optimizer = make_optimizer(nn.Linear(2, 2), LARS, 256)
     set_learning_rate(optimizer, 0.5)
     assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.0024]
+
+
+@pytest.mark.parametrize(("name", "kernel"), [("sgd", "_fused_sgd_"), ("adamw", "_fused_adamw_")])
+def test_a_step_of_sgd_or_adamw_is_one_kernel_a_group_whatever_the_number_of_weights(name, kernel) -> None:
+    model = nn.Sequential(*(nn.Linear(3, 3) for _ in range(20)))
+    optimizer = make_optimizer(model, OptimizerConfig(name), 256)
+    for _ in range(2):
+        for p in model.parameters():
+            p.grad = torch.ones_like(p)
+        with Operators() as operators:
+            optimizer.step()
+    assert operators.calls[kernel] == 2
+    assert sum(count for call, count in operators.calls.items() if call.startswith(("add", "mul", "lerp"))) == 0

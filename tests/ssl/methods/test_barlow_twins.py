@@ -8,6 +8,7 @@ import torch
 from lightly.loss import BarlowTwinsLoss
 from torch import Tensor, nn
 
+from operators import WAITS, Operators
 from processes import on_processes
 from sonolearn.console import UserError
 from sonolearn.ssl.distributed import gather
@@ -70,6 +71,17 @@ def test_loss_stays_in_float32_under_autocast() -> None:
         loss, _, _ = barlow_twins_loss(z1, z2, 0.0051)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, barlow_twins_loss(z1, z2, 0.0051)[0])
+
+
+@pytest.mark.parametrize(("count", "features"), [(8, 64), (64, 8)])
+def test_no_matrix_is_larger_than_the_batch_or_the_smaller_of_both_squares(count: int, features: int) -> None:
+    z1, z2 = (z.requires_grad_() for z in embeddings(count, features))
+    with Operators() as operators:
+        barlow_twins_loss(z1, z2, 0.0051)[0].backward()
+    assert operators.largest == count * features < max(count, features) ** 2
+    # Forward A A^T and B B^T, or A^T B; backward two for each.
+    assert operators.calls["mm"] == (6 if count < features else 3)
+    assert not WAITS & set(operators.calls)
 
 
 def test_a_batch_of_one_is_refused() -> None:

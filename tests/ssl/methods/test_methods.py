@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from operators import WAITS, Operators
 from processes import on_processes
 from sonolearn.config import Method as MethodName
 from sonolearn.config import OptimizerConfig
+from sonolearn.ssl import lars
 from sonolearn.ssl.methods import METHODS, Method
 from sonolearn.ssl.methods.moco import MoCo
 from sonolearn.ssl.optim import set_learning_rate
@@ -119,6 +121,21 @@ def test_on_a_gpu_bfloat16_gives_loss_and_gradient_of_float32(name: MethodName) 
     (loss, gradient), (half_loss, half_gradient) = found
     torch.testing.assert_close(half_loss, loss, rtol=0.05, atol=0.05)
     assert torch.cosine_similarity(half_gradient, gradient, dim=0) > 0.95
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_part_of_a_step_waits_for_the_values_of_a_gpu(name: MethodName, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lars, "_on_cpu", lambda params: False)
+    method = make(small(name))
+    optimizer = method.optimizer()
+    for step in range(2):
+        with Operators() as operators:
+            loss, _ = method.train()(*views_for(name))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            method.after_step(step, 4)
+    assert not WAITS & set(operators.calls)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -10,6 +10,7 @@ from lightly.loss import NTXentLoss
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from operators import WAITS, Operators
 from sonolearn.ssl.methods.moco import MoCo, info_nce
 from ssl_methods import SHAPES, embeddings, frames, make, small
 
@@ -99,3 +100,14 @@ def test_the_projector_is_that_of_the_study() -> None:
     projector = make(small("moco", moco={"projector": (2048, 128), "queue": 16})).projector
     assert [type(layer).__name__ for layer in projector] == ["Linear", "ReLU", "Linear"]
     assert all(layer.bias is not None for layer in (projector[0], projector[2]))
+
+
+def test_the_queue_is_gone_through_once_forward_and_once_backward() -> None:
+    queries, keys = embeddings(5, 6)
+    queue = normalize(torch.randn(50, 6), dim=1)
+    with Operators() as operators:
+        info_nce(queries.requires_grad_(), keys, queue, 0.5)[0].mean().backward()
+    assert operators.calls["mm"] == 2
+    # The similarities; the queue itself (50 x 6) is not copied.
+    assert operators.largest == 5 * 51 < queue.numel()
+    assert not WAITS & set(operators.calls)

@@ -9,6 +9,7 @@ import torch
 from lightly.loss import NTXentLoss
 from torch import Tensor
 
+from operators import WAITS, Operators
 from sonolearn.console import UserError
 from sonolearn.ssl.methods.simclr import nt_xent
 from ssl_methods import SHAPES, embeddings, make, small
@@ -66,3 +67,13 @@ def test_the_projector_is_that_of_the_study() -> None:
     projector = make(small("simclr", simclr={"projector": (512, 128)})).projector
     assert [type(layer).__name__ for layer in projector] == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]
     assert [layer.out_features for layer in projector if hasattr(layer, "out_features")] == [512, 128]
+
+
+def test_all_similarities_are_one_product_and_nothing_is_larger() -> None:
+    z1, z2 = (z.requires_grad_() for z in embeddings(20, 6))
+    with Operators() as operators:
+        nt_xent(z1, z2, 0.5)[0].backward()
+    assert operators.largest == (2 * 20) ** 2
+    # One forward, two backward.
+    assert operators.calls["mm"] == 3
+    assert not WAITS & set(operators.calls)

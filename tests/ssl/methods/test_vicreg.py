@@ -8,6 +8,7 @@ import torch
 from lightly.loss import VICRegLoss
 from torch import Tensor
 
+from operators import WAITS, Operators
 from sonolearn.config import VICRegConfig
 from sonolearn.console import UserError
 from sonolearn.ssl.methods.vicreg import hinge_and_covariance, vicreg_loss
@@ -67,3 +68,14 @@ def test_collapsed_embeddings_pay_the_whole_hinge() -> None:
 def test_a_batch_of_one_is_refused() -> None:
     with pytest.raises(UserError, match="at least 2 frames"):
         vicreg_loss(torch.randn(1, 8), torch.randn(1, 8), WEIGHTS)
+
+
+@pytest.mark.parametrize(("count", "features"), [(8, 64), (64, 8)])
+def test_no_matrix_is_larger_than_the_batch_or_the_smaller_of_both_squares(count: int, features: int) -> None:
+    z1, z2 = (z.requires_grad_() for z in embeddings(count, features))
+    with Operators() as operators:
+        vicreg_loss(z1, z2, WEIGHTS)[0].backward()
+    assert operators.largest == count * features < max(count, features) ** 2
+    # For each view one forward, and two backward.
+    assert operators.calls["mm"] == 6
+    assert not WAITS & set(operators.calls)
