@@ -37,7 +37,8 @@ class Material:
     def __init__(self, store: Store, labels: pd.DataFrame, initialisation: Initialisation, fabric: Fabric) -> None:
         """Read all labelled images into memory; they are few."""
         self.initialisation, self.config, self.fabric = initialisation, initialisation.config, fabric
-        self.planes, self.classes, self._labels = store.planes, len(store.planes), labels
+        self.planes, self.classes = store.planes, len(store.planes)
+        self._train_labels = labels[labels["split"] == "train"]
         self.parts = {part: labelled(store, labels[labels["split"] == part]) for part in PARTS}
         self.epochs = self.config.trained_epochs
         self._images = {p: read_images(store, part.rows, initialisation.image_size) for p, part in self.parts.items()}
@@ -102,7 +103,7 @@ class Material:
         """All heads on the features for a seed, and where in the training part their images are."""
         seeds = [seed] if self.initialisation.varies else range(self.config.seeds)
         units = [(seed, fraction) for seed in seeds for fraction in dict.fromkeys(self.config.fractions)]
-        rows = [label_fraction(self._labels, self.planes, fraction, seed).rows for seed, fraction in units]
+        rows = [label_fraction(self._train_labels, self.planes, fraction, seed).rows for seed, fraction in units]
         subsets = [self.parts["train"].positions(of_unit) for of_unit in rows]
         pairs = zip(subsets, units, strict=True)
         return {(positions.tobytes(), seed): positions for positions, (seed, _) in pairs if len(positions) >= 2}
