@@ -1,26 +1,31 @@
-"""Speed and memory of cleaning on one core: against bare PyAV decoding of the same videos, and for a long recording.
+"""`sonolearn prepare` against bare decoding of the same videos, and two processes against one.
 
-    python benchmarks/prepare_speed.py OUT [--clips 4] [--frames 300] [--repeats 5] [--profile] [--minutes 10]
+    python -m benchmarks.prepare [--quick]
 
-Renders trial scans at their full frame rate into OUT/clips once (640 x 480 px, H.264; some two minutes a thousand
-frames). Each clip is decoded and cleaned in turns, in one process with one thread; what counts is processor time, so
-that other work on the machine disturbs little. Bare decoding copies the grey plane of the frames that cleaning takes,
-and does nothing else. `--profile` lists where the time of cleaning goes. `--minutes 10` cleans a recording of ten
-minutes and one of one minute (a clip repeated by the muxer, 30 frames a second), each in a fresh process, and prints
-the most memory that it took (Linux); 0 leaves it out.
+The clips are trial scans at their full frame rate: 640 x 480 px, H.264, a phased, a convex and two linear or wide
+probes, three of them with marks of two or three kinds. 60 frames of each are rendered; the muxer repeats their packets,
+so that a clip has 300. Its length decides how much of the time is spent on things done once a scan (an outline, the
+pictures of the report).
+
+Ours is the whole command with its defaults: it opens, hashes, decodes, examines, fills, scales, writes parts, store and
+report. The ceiling is PyAV with one thread, which copies the grey plane of the frames that are taken, and does nothing
+else. Both take turns in one process with one thread; what counts is processor time, so that other work on the machine
+disturbs less. `frame_skip` 1 cleans five times as many frames for the same decoding.
+
+Two processes are held against one by the clock, from the command line to the finished store, imports included:
+twelve recordings of 600 to 800 frames, each of another length. Needs two cores with nothing else to do.
 """
 
 from __future__ import annotations
 
-import argparse
-import cProfile
-import os
-import pstats
-import statistics
+import contextlib
+import io
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -28,46 +33,76 @@ import av
 import cv2
 import numpy as np
 
-from sonolearn.data.cleaning.clean import clean
+from benchmarks.figure import Row, in_turns, run_script, speed
+from sonolearn.config import PrepareConfig
 from sonolearn.data.phantom.sweep import scan_poses
 from sonolearn.data.phantom.trials.plan import plan_of
 from sonolearn.data.phantom.trials.shots import shots
 from sonolearn.data.phantom.trials.stage import Stage
 from sonolearn.data.phantom.video import write_mp4
-from sonolearn.data.scans.video import open_video
-from sonolearn.runs import machine
+from sonolearn.data.prepare import prepare
+from sonolearn.data.store import Store
 
-STEPS = (5, 1)
-SIZE = 256
 FPS = 30
-# Good scans: phased, convex and linear probes with three, two, no and three kinds of marks.
-TRIALS = (0, 3, 7, 6, 13, 5, 2, 23)
+TRIALS = (0, 3, 7, 6)
+"""Good scans of several probes, the first two and the last one with marks."""
+DISTINCT = 60
+"""Frames of a clip that are rendered; five taken frames apart, tissue has moved."""
 
 
-def main() -> None:
-    """Render what is missing, measure, print."""
-    options = _options()
-    cv2.setNumThreads(1)
-    if options.peak:
-        print(peak(options.out, options.step))
-        return
-    folder = options.out / "clips"
-    folder.mkdir(parents=True, exist_ok=True)
-    clips = [render(number, folder, options.frames) for number in TRIALS[: options.clips]]
-    print(f"{machine()['processor']}, one thread, load {os.getloadavg()[0]:.1f}; median of {options.repeats}")
-    print(f"{len(clips)} clips of {options.frames} frames, 640 x 480 px, H.264; stored at {SIZE} px\n")
-    print("| frame_skip | decoding, frames/s | cleaning, frames/s | cleaning / decoding |\n|---|---|---|---|")
-    for step in STEPS:
-        print(speed_row(clips, options.frames, step, options.repeats), flush=True)
-    if options.minutes:
-        print("\n| recording | frame_skip | peak memory, MB |\n|---|---|---|")
-        for minutes in (1, options.minutes):
-            long = lengthened(clips[0], folder / f"{minutes}min.mp4", minutes * 60 * FPS)
-            name = f"{minutes} min, {minutes * 60 * FPS:,} frames"
-            for step in STEPS:
-                print(f"| {name} | {step} | {fresh_peak(long, step):.0f} |", flush=True)
-    for step in STEPS if options.profile else ():
-        profile(clips, step)
+def rows(quick: bool) -> Iterator[Row]:
+    """Processor time of the whole command for each number of frames taken, then the clock of two processes."""
+    with tempfile.TemporaryDirectory() as name, single_threaded():
+        folder = Path(name)
+        short = [rendered(number, folder, quick) for number in TRIALS[: 1 if quick else None]]
+        frames = 20 if quick else 300
+        clips = [lengthened(clip, folder / "clips" / clip.name, frames) for clip in short]
+        for skip, target in ((5, 0.5), (1, None)):
+            yield against_decoding(clips, frames, skip, target, folder / "out", repeats=1 if quick else 5)
+        yield two_processes(many(short, folder / "many", quick), folder / "out", repeats=1 if quick else 3)
+
+
+def against_decoding(
+    clips: Sequence[Path], frames: int, skip: int, target: float | None, out: Path, repeats: int
+) -> Row:
+    """The whole of `prepare` on one core, and decoding alone."""
+    times = in_turns(
+        {
+            "prepare": lambda: prepared(clips, out, frame_skip=skip),
+            "decode": lambda: [decode(clip, skip) for clip in clips],
+        },
+        repeats,
+        clock=time.process_time,
+    )
+    name = f"prepare, frame_skip {skip}: {len(clips)} clips of {frames} frames, processor time of one core"
+    return speed(name, times["prepare"], "PyAV decoding alone", times["decode"], target)
+
+
+def two_processes(scans: Sequence[Path], out: Path, repeats: int) -> Row:
+    """The same scans by one process and by two, on the clock."""
+    times = in_turns({workers: command(scans, out, workers) for workers in ("one", "two")}, repeats, warm_up=0)
+    name = f"prepare with two processes: {len(scans)} recordings, on the clock"
+    return speed(name, times["two"], "one process", times["one"], 1.8)
+
+
+def command(scans: Sequence[Path], out: Path, workers: str) -> Callable[[], object]:
+    """A call of the command line, whose processes import what a user's do, and no benchmark."""
+    words = [sys.executable, "-m", "sonolearn", "prepare", *map(str, scans), "--out", str(out), "--key"]
+    words += [str(out.parent / "key"), "--workers", {"one": "1", "two": "2"}[workers]]
+
+    def call() -> None:
+        shutil.rmtree(out, ignore_errors=True)
+        subprocess.run(words, check=True, capture_output=True)
+
+    return call
+
+
+def prepared(scans: Sequence[Path], out: Path, frame_skip: int = 5) -> Store:
+    """A new store with the defaults; what `prepare` says is not printed."""
+    shutil.rmtree(out, ignore_errors=True)
+    config = PrepareConfig(frame_skip=frame_skip, workers=1, key=out.parent / "key")
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return prepare(scans, out, None, config)
 
 
 def decode(clip: Path, step: int) -> int:
@@ -85,53 +120,27 @@ def decode(clip: Path, step: int) -> int:
     return taken
 
 
-def clean_all(clip: Path, step: int) -> int:
-    """Clean a clip as `prepare` does with its defaults; how many good frames there are."""
-    return sum(1 for _ in clean(open_video(clip), SIZE, step).frames)
-
-
-def speed_row(clips: list[Path], frames: int, step: int, repeats: int) -> str:
-    """Frames of the recording a second, by decoding and by cleaning; the ratio is that of the medians."""
-    times: dict[Callable[[Path, int], int], list[float]] = {decode: [], clean_all: []}
-    for repeat in range(repeats + 1):
-        for function, found in times.items():
-            started = time.process_time()
-            for clip in clips:
-                function(clip, step)
-            if repeat:  # the first round fills caches
-                found.append(time.process_time() - started)
-    bare, ours = (statistics.median(times[function]) for function in (decode, clean_all))
-    count = frames * len(clips)
-    return f"| {step} | {count / bare:.0f} | {count / ours:.0f} | {bare / ours:.2f} |"
-
-
-def profile(clips: list[Path], step: int, lines: int = 25) -> None:
-    """Print where the time of cleaning goes, by the time in each function itself; profiling slows small functions."""
-    profiler = cProfile.Profile()
-    profiler.enable()
-    for clip in clips:
-        clean_all(clip, step)
-    profiler.disable()
-    print(f"\nframe_skip {step}")
-    pstats.Stats(profiler).strip_dirs().sort_stats("tottime").print_stats(lines)
-
-
-def render(number: int, folder: Path, frames: int) -> Path:
-    """Write a trial's scan with each frame of the recording, unless it is there: trials alone hold every fifth."""
-    path = folder / f"{number:03d}_{frames}.mp4"
-    if not path.exists():
-        stage = Stage(plan_of(number), number, 0, frames, (480, 640))
-        stage.poses = scan_poses(stage.fetus, frames, stage.rng)
-        beats = stage.patient.heart_rate / 60 / stage.patient.frame_rate
-        stage.phases = [float(phase % 1) for phase in beats * np.arange(frames)]
-        whole = path.with_suffix(".part")
-        write_mp4(whole, [shot.frame for shot in shots(stage)], round(stage.patient.frame_rate))
-        whole.rename(path)
+def rendered(number: int, folder: Path, quick: bool) -> Path:
+    """A trial's scan with each frame of the recording; trials alone hold every fifth."""
+    frames, size = (10, (240, 320)) if quick else (DISTINCT, (480, 640))
+    stage = Stage(plan_of(number), number, 0, frames, size)
+    stage.poses = scan_poses(stage.fetus, frames, stage.rng)
+    beats = stage.patient.heart_rate / 60 / stage.patient.frame_rate
+    stage.phases = [float(phase % 1) for phase in beats * np.arange(frames)]
+    path = folder / f"{number:03d}.mp4"
+    write_mp4(path, [shot.frame for shot in shots(stage)], round(stage.patient.frame_rate))
     return path
+
+
+def many(short: Sequence[Path], folder: Path, quick: bool) -> list[Path]:
+    """Recordings of other lengths, so that no two files have the same content, which would be read once."""
+    lengths = range(20, 22) if quick else range(580, 820, 20)
+    return [lengthened(short[n % len(short)], folder / f"{n:02d}.mp4", frames) for n, frames in enumerate(lengths)]
 
 
 def lengthened(clip: Path, path: Path, frames: int) -> Path:
     """The packets of a clip over and over, until there are so many frames."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as out:
         target, written, time_base = None, 0, Fraction(1, FPS)
         while written < frames:
@@ -151,32 +160,16 @@ def lengthened(clip: Path, path: Path, frames: int) -> Path:
     return path
 
 
-def fresh_peak(clip: Path, step: int) -> float:
-    """Peak memory in MB of a new process that cleans a recording."""
-    command = [sys.executable, __file__, str(clip), "--peak", "--step", str(step)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def peak(clip: Path, step: int) -> float:
-    """Clean a recording; the most memory in MB that this process has taken."""
-    clean_all(clip, step)
-    # Not getrusage: its figure starts with that of the process that started this one.
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--clips", type=int, default=4)
-    parser.add_argument("--frames", type=int, default=300)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--minutes", type=int, default=10)
-    parser.add_argument("--profile", action="store_true")
-    parser.add_argument("--peak", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--step", type=int, default=1, help=argparse.SUPPRESS)
-    return parser.parse_args()
+@contextlib.contextmanager
+def single_threaded() -> Iterator[None]:
+    """OpenCV with one thread, as in the processes that `prepare` starts."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 if __name__ == "__main__":
-    main()
+    run_script(rows, __doc__)
