@@ -265,6 +265,24 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"sonolearn \d+\.\d+\.\d+\S*\n", printed_by(capsys, "--version"))
 
 
+# Options that are true or false
+
+
+@pytest.mark.parametrize(
+    ("line", "profile", "small_stem"),
+    [
+        ("--profile", True, False),
+        ("--profile --small_stem", True, True),
+        ("--small_stem true --profile", True, True),
+        ("--profile false --small_stem", False, True),
+        ("--profile=true --batch_size 32", True, False),
+    ],
+)
+def test_a_flag_may_stand_alone(line: str, profile: bool, small_stem: bool) -> None:
+    config = cli.parse("pretrain", ["store", "--out", "run", *line.split()])["config"]
+    assert (config.profile, config.small_stem) == (profile, small_stem)
+
+
 # Wrong values
 
 
@@ -276,6 +294,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("pretrain s --out o --batch_size", "--batch_size: give a whole number"),
         ("pretrain s --out o --views.flip often", "--views.flip often: give a number"),
         ("pretrain s --out o --views.blur 1", "--views.blur [1]: give 2 numbers"),
+        ("phantom --out o", "phantom: give out as a word of its own, without --out"),
         ("pretrain s --out o --small_stem maybe", "--small_stem maybe: give true or false"),
         ("pretrain s --out o --max_steps few", "--max_steps few: give a whole number, or null"),
         ("pretrain s --out o --recipe studdy", "--recipe studdy: give study or paper, or null"),

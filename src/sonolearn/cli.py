@@ -14,6 +14,7 @@ from sonolearn.console import Interrupted, UserError
 from sonolearn.options import (
     Command,
     about_function,
+    bare_flags,
     build,
     config_first,
     flat,
@@ -95,7 +96,7 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
     words = name_groups(words, command.config)
     if command.layer:
         parser.set_defaults(flat(command.layer(words, from_files)))
-    options = parser.parse_args(join_lists(words, command.config)).as_dict()
+    options = parser.parse_args(join_lists(bare_flags(words, command.config), command.config)).as_dict()
     options.pop("config", None)
     if command.count == "*" and not options[name := str(command.positional)]:
         # argparse takes an absent list of arguments for an empty one, whatever a file says.

@@ -91,6 +91,8 @@ class Parser(ArgumentParser):
         """Raise the error of an option that does not exist, or of an argument too many."""
         if not dashes and not where:
             raise UserError(f"{self.command}: {word} is an argument too many; --help says what to give") from cause
+        if dashes and self._is_positional(word):
+            raise UserError(f"{self.command}: give {word} as a word of its own, without {dashes}{word}") from cause
         hint = nearest(word, self.known)
         if where == self.prog:
             options = [name for name in self.known if "." not in name and name != "help"]
@@ -245,6 +247,15 @@ def config_first(words: Sequence[str]) -> tuple[list[Path], list[str]]:
             others.append(word)
     front = [word for file in files for word in ("--config", file)]
     return [Path(file) for file in files], [*front, *others]
+
+
+def bare_flags(words: Sequence[str], kind: type | None) -> list[str]:
+    """Write `--profile` as `--profile=true`, for every option that is true or false and has no value behind it."""
+    types = typing.get_type_hints(kind) if kind else {}
+    flags = {f"--{option}" for option, inner in types.items() if inner is bool}
+    after = [*words[1:], "--"]
+    bare = [word in flags and follows.startswith("--") for word, follows in zip(words, after, strict=False)]
+    return [f"{word}=true" if alone else word for word, alone in zip(words, bare, strict=True)]
 
 
 def join_lists(words: Sequence[str], kind: type | None) -> list[str]:

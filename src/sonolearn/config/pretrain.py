@@ -135,6 +135,9 @@ class PretrainConfig(EncoderConfig):
     """Devices (training processes) of each node."""
     num_nodes: int = 1
     """Nodes; under SLURM the processes find each other."""
+    profile: bool = False
+    """Measure where a step's time goes, for some steps that are then thrown away, instead of training: a table, a
+    sentence of advice, and traces in the run folder's `profile`."""
     seed: int = 0
     """Seed of weights, order and views."""
 

@@ -44,6 +44,10 @@ def loader_processes(workers: int | None) -> int:
     """Loader processes of a training process: as asked, else one for each core but one, at most 8."""
     if workers is not None:
         return workers
+    return max(0, min(8, available_cores() - 1))
+
+
+def available_cores() -> int:
+    """Cores for this training process and its loaders: its share of those that the machine or SLURM gives."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(0, min(8, cores // local - 1))
+    return cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

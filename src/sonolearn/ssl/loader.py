@@ -18,6 +18,9 @@ from sonolearn.ssl.batches import Key
 from sonolearn.ssl.encoders import Card, normalise
 from sonolearn.ssl.pairs import PairMaker
 
+PREFETCHED = 4
+"""Batches that each loader process makes beforehand."""
+
 VALIDATION = -1
 """The use in the keys of validation views: they are the same every time."""
 
@@ -43,7 +46,7 @@ class ViewPairs(Dataset[Tensor]):
 
 
 def make_loader(
-    pairs: ViewPairs, batches: Sampler[list[Key]] | list[list[Key]], workers: int, pin: bool
+    pairs: Dataset[Tensor], batches: Sampler[list[Key]] | list[list[Key]], workers: int, pin: bool
 ) -> DataLoader[Tensor]:
     """A loader of (N, V, size, size) uint8 batches with `workers` processes (0: in this process)."""
     return DataLoader(
@@ -53,7 +56,7 @@ def make_loader(
         num_workers=workers,
         pin_memory=pin,
         worker_init_fn=_quiet_worker,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=PREFETCHED if workers else None,
         persistent_workers=workers > 0,  # the loader of validation views is gone through again and again
     )
 

@@ -37,8 +37,11 @@ class PairMaker:
 
     def make(self, epoch: int, sample: int) -> list[Image]:
         """The views of a sample, each (image_size, image_size) uint8."""
+        return self.augment(self.sources(epoch, sample), epoch, sample)
+
+    def augment(self, frames: list[Frames], epoch: int, sample: int) -> list[Image]:
+        """The views of a sample whose `sources` are read."""
         config = self.config
-        frames = self.sources(epoch, sample)
         rng = generator_for(config.seed, "views", epoch, sample)
         beams = [Beams(frame) for frame in frames]
         first = make_view(frames[0], config.image_size, config.views, 0, rng, beams[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from lightning_fabric.wrappers import _FabricModule
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset
 
 from sonolearn.config import PretrainConfig
 from sonolearn.console import Interrupted, UserError, progress, say, warn
@@ -26,6 +27,7 @@ from sonolearn.data.store import Store
 from sonolearn.runs import claim, hash_file, seed_for
 from sonolearn.ssl.batches import StepSampler, make_plan
 from sonolearn.ssl.checkpoint import StopRequest, load_checkpoint, save_checkpoint
+from sonolearn.ssl.clock import Clock
 from sonolearn.ssl.contact_sheet import write_sheet
 from sonolearn.ssl.devices import loader_processes, make_fabric
 from sonolearn.ssl.encoders import Card, encoder_file, load_encoder
@@ -37,6 +39,7 @@ from sonolearn.ssl.monitors import MONITORS, collapse_in_words, has_collapsed
 from sonolearn.ssl.optim import set_learning_rate, warmup_steps
 from sonolearn.ssl.pairs import PairMaker
 from sonolearn.ssl.pool import draw_pool
+from sonolearn.ssl.profile import profile
 from sonolearn.ssl.results import is_finished, write_results
 from sonolearn.ssl.validation import Validation
 
@@ -73,7 +76,10 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
         named = replace(config, init=Path(config.init).name)
         claim(out, "pretrain", named, fingerprints(opened, config.init), config.other_methods)
     fabric.barrier()
-    if is_finished(out):
+    if config.profile:
+        # A profile trains for some steps and throws them away, so that the run itself is as if it had never been.
+        profile(training)
+    elif is_finished(out):
         say(f"{out}: is finished already")
     else:
         training.run()
@@ -110,8 +116,7 @@ class Training:
         """Train to the end, from the checkpoint if there is one; write the encoder and what stands behind it."""
         started, config, fabric = time.monotonic(), self.config, self.fabric
         self.step = load_checkpoint(self.out, fabric, self.model, self.optimizer)
-        columns = [*COLUMNS, *self.method.figures, *TIMES, *MONITORS]
-        log = MetricsLog(self.out, columns, self.step) if fabric.is_global_zero else None
+        log = MetricsLog(self.out, self.columns, self.step) if fabric.is_global_zero else None
         showing = progress(f"pretrain {config.method}", self.steps)
         with closing(log) if log else nullcontext(), StopRequest() as stop, showing as bar:
             bar.resume(self.step)
@@ -146,9 +151,14 @@ class Training:
             write_results(self.out, encoder, self.card, config, pools, self.step, seconds, device, monitors)
         fabric.barrier()
 
+    @property
+    def columns(self) -> list[str]:
+        """Those of metrics.csv."""
+        return [*COLUMNS, *self.method.figures, *TIMES, *MONITORS]
+
     def train_step(self, views: Tensor) -> Figures:
         """One optimiser step on (n, V, size, size) uint8, this process's share; returns what to log, on the device."""
-        fabric, config = self.fabric, self.config
+        fabric, config, timed = self.fabric, self.config, self.clock.part
         # Whatever an encoder draws itself (drop path, dropout) follows from the step, too.
         torch.manual_seed(seed_for(config.seed, "step", self.step, fabric.global_rank))
         factor = self.method.learning_rate(self.step, self.steps, self.plan.steps_per_epoch)
@@ -157,16 +167,20 @@ class Training:
         total: Figures = {}
         parts = views.chunk(config.accumulate)
         for number, part in enumerate(parts):
-            first, second = as_pair(part, self.card, fabric.device)
+            with timed("to device"):
+                first, second = as_pair(part, self.card, fabric.device)
             with fabric.no_backward_sync(self.model, enabled=number < len(parts) - 1):
-                loss, figures = self.model(first, second)
-                # DDP takes the mean over processes, the gathered losses want the sum: see ssl/distributed.py.
-                fabric.backward(loss * (fabric.world_size / len(parts)))
+                with timed("forward"):
+                    loss, figures = self.model(first, second)
+                with timed("backward"):
+                    # DDP takes the mean over processes, the gathered losses want the sum: see ssl/distributed.py.
+                    fabric.backward(loss * (fabric.world_size / len(parts)))
             for name, value in {"loss": loss.detach(), **figures}.items():
                 total[name] = total.get(name, 0) + value / len(parts)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.method.after_step(self.step, self.steps)
+        with timed("optimiser"):
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            self.method.after_step(self.step, self.steps)
         return total
 
     def training_row(self) -> dict[str, float | int | str]:
@@ -198,14 +212,17 @@ class Training:
         if self.step and has_collapsed(self.monitors) and self.fabric.is_global_zero:
             warn(f"{self.out}: step {self.step}: {collapse_in_words(self.monitors)}")
 
+    def loader(self, views: Dataset[Tensor], last: int) -> DataLoader[Tensor]:
+        """A loader of the batches of this process from the present step to before step `last`."""
+        fabric = self.fabric
+        sampler = StepSampler(self.plan, self.step, last, fabric.global_rank, fabric.world_size)
+        return make_loader(views, sampler, loader_processes(self.config.workers), fabric.device.type == "cuda")
+
     def _batches(self) -> Iterator[Tensor]:
         """Batches of this process from the present step to the last; the first of a run is drawn into views.png."""
-        fabric, config = self.fabric, self.config
-        sampler = StepSampler(self.plan, self.step, self.steps, fabric.global_rank, fabric.world_size)
-        pin = fabric.device.type == "cuda"
-        for views in make_loader(ViewPairs(self.pairs), sampler, loader_processes(config.workers), pin):
-            if self.step == 0 and fabric.is_global_zero:
-                shown = zip(self.plan.batch(0)[:: fabric.world_size][:8], views, strict=False)
+        for views in self.loader(ViewPairs(self.pairs), self.steps):
+            if self.step == 0 and self.fabric.is_global_zero:
+                shown = zip(self.plan.batch(0)[:: self.fabric.world_size][:8], views, strict=False)
                 write_sheet(self.out / "views.png", [[*self.pairs.sources(*key), *v] for key, v in shown])
             yield views
 
@@ -243,37 +260,3 @@ def build_model(
         method = convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
     model, optimizer = fabric.setup(method, method.optimizer())
     return replace(card, method=config.method, image_size=config.image_size), method, model, optimizer
-
-
-class Clock:
-    """Where the time goes: waiting for data, or computing."""
-
-    def __init__(self) -> None:
-        """Start waiting."""
-        self.data = self.compute = 0.0
-        self.mark = time.perf_counter()
-        self.checkpoint = time.monotonic()
-
-    def timing(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Hand on `batches`, adding up the seconds until each arrives and until the next is asked for."""
-        for batch in batches:
-            self.data += self._lap()
-            yield batch
-            self.compute += self._lap()
-
-    @property
-    def since_checkpoint(self) -> float:
-        """Seconds since the last checkpoint, or the start."""
-        return time.monotonic() - self.checkpoint
-
-    def row(self, steps: int) -> dict[str, float]:
-        """Seconds a step since the last row; starts anew."""
-        compute = (self.compute + self._lap()) / steps
-        data = self.data / steps
-        self.data = self.compute = 0.0
-        return {"data_seconds": data, "compute_seconds": compute}
-
-    def _lap(self) -> float:
-        now = time.perf_counter()
-        passed, self.mark = now - self.mark, now
-        return passed
