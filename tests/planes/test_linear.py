@@ -155,12 +155,28 @@ def test_an_epoch_of_twenty_heads_takes_as_many_calls_as_an_epoch_of_one() -> No
 
 def test_heads_of_all_seeds_share_their_optimiser_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[int] = []
-    original = torch.optim.AdamW.step
-    monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *a: steps.append(1) or original(self, *a))
+    original = linear._AdamW.step
+    monkeypatch.setattr(linear._AdamW, "step", lambda self, given: steps.append(1) or original(self, given))
     train, valid = clouds(100, 0), clouds(60, 1)
     sizes = (10, 10, 14, 30, 30, 60, 60)  # 1, 2 and 4 steps of 16
     together(train, subsets(sizes), valid, tiny(epochs=5, batch_size=16))
     assert len(steps) == 5 * (1 + 2 + 4)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
+def test_the_optimiser_moves_as_that_of_torch(weight_decay: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours = [torch.randn(3, 5, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    theirs = [parameter.detach().clone().requires_grad_() for parameter in ours]
+    one, other = linear._AdamW(ours, 0.02, weight_decay), torch.optim.AdamW(theirs, 0.02, weight_decay=weight_decay)
+    for _ in range(30):
+        gradients = [torch.randn(3, 5, generator=generator, dtype=torch.float64) for _ in range(2)]
+        one.step(gradients)
+        for parameter, gradient in zip(theirs, gradients, strict=True):
+            parameter.grad = gradient
+        other.step()
+    for found, expected in zip(ours, theirs, strict=True):
+        assert torch.allclose(found, expected, rtol=0, atol=1e-12)
 
 
 @settings(max_examples=20, deadline=None)

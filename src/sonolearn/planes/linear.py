@@ -211,18 +211,36 @@ class _Heads:
             return torch.baddbmm(self.bias, self.weight, self.valid.mT).max(1).indices
 
 
+class _AdamW:
+    """`torch.optim.AdamW` with its default betas; making that one loads torch's compiler, which takes a second."""
+
+    def __init__(self, parameters: Sequence[Tensor], lr: float, weight_decay: float) -> None:
+        """Nothing is averaged yet."""
+        self.parameters, self.lr, self.weight_decay, self.steps = parameters, lr, weight_decay, 0
+        self.averages = [(torch.zeros_like(p).detach(), torch.zeros_like(p).detach()) for p in parameters]
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """Move the parameters (Loshchilov & Hutter, ICLR 2019)."""
+        self.steps += 1
+        for parameter, gradient, (mean, square) in zip(self.parameters, gradients, self.averages, strict=True):
+            mean.lerp_(gradient, 0.1)
+            square.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+            parameter.mul_(1 - self.lr * self.weight_decay)
+            spread = (square / (1 - 0.999**self.steps)).sqrt_().add_(1e-8)
+            parameter.addcdiv_(mean, spread, value=-self.lr / (1 - 0.9**self.steps))
+
+
 def _fit(heads: _Heads, valid_truth: Tensor, config: ClassifyConfig) -> list[Fitted | UserError]:
     """Train; `valid_truth` is (m, C), 1 for the class of the image."""
-    parameters, fused = (heads.weight, heads.bias), heads.weight.device.type in ("cpu", "cuda")
-    optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=fused)
+    parameters = heads.weight, heads.bias
+    optimizer = _AdamW(parameters, config.lr, config.weight_decay)
     best, kept = valid_truth.new_full((len(heads.seeds), 1, 1), -1), [p.detach().clone() for p in parameters]
     losses, means, scores = list[Tensor](), list[Tensor](), list[Tensor]()
     for epoch in range(1, config.epochs + 1):
         first = len(losses)
         for loss in islice(heads.epoch(epoch, config.batch_size), (config.max_steps or sys.maxsize) - first):
-            optimizer.zero_grad()
-            torch.autograd.backward(loss.sum())
-            optimizer.step()
+            optimizer.step(torch.autograd.grad(loss.sum(), parameters))
             losses.append(loss.detach())
         if len(losses) == first:
             break
