@@ -15,6 +15,7 @@ import torch
 from deploy.conftest import PLANES, made_classifier
 from identities import HEADER, assert_no_secret
 from media import fan, write_dicom, write_video
+from planes.labelled_store import write_store
 from sonolearn import cli
 from sonolearn.config import CleaningConfig, PredictConfig, PrepareConfig
 from sonolearn.console import Interrupted, UserError
@@ -27,6 +28,11 @@ from sonolearn.deploy.predict import predict
 from sonolearn.ssl.features import read_images
 
 P = [f"p_{plane}" for plane in PLANES]
+
+
+@pytest.fixture(scope="module")
+def store_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("labelled") / "store")
 
 
 @pytest.fixture
@@ -60,6 +66,22 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(room, "make_runtime", counting)
     return calls
+
+
+def test_the_two_commands_of_the_how_to_lead_from_labels_to_tables(
+    store_path: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "out"
+    small = (
+        "--encoder test_resnet --image_size 32 --fractions 0.5 1.0 --seeds 1 --epochs 1 --workers 0 --accelerator cpu"
+    )
+    cli.main(["classify", str(store_path), "--save_classifiers", "true", *small.split(), "--out", str(run)])
+    cli.main(["predict", str(scans), "--classifier", str(run), "--engine", "torch", "--out", str(out)])
+    assert len(pd.read_csv(out / "predictions.csv")) == 5 + 2 + 2
+    said = capsys.readouterr().err
+    assert "3 scans classified" in said
+    assert "rejected 2 (1 empty_file, 1 unreadable)" in said
+    assert str(tmp_path / "sonolearn-private" / "sources.csv") in said
 
 
 def test_every_frame_has_the_probabilities_of_the_stores_frame(

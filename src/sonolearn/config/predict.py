@@ -23,7 +23,7 @@ class PredictConfig:
     cleaning: CleaningConfig = field(default_factory=CleaningConfig)
     """What is taken away, and which frames are left out; best as in the store that the classifier learnt from."""
     batch: int | None = None
-    """Frames that the network takes at once; None: 4 on CPUs, 64 on GPUs."""
+    """Frames that the network takes at once; None: 2 on CPUs, 64 on GPUs."""
     threads: int = 0
     """Processor cores to use; 0 takes all."""
     engine: Engine = "auto"

@@ -23,7 +23,7 @@ from sonolearn.deploy.onnx_export import NotExportable, onnx_bytes, session_of
 from sonolearn.planes.head import Probabilities
 from sonolearn.ssl.devices import make_fabric
 
-CPU_BATCH, GPU_BATCH = 4, 64
+CPU_BATCH, GPU_BATCH = 2, 64
 
 
 @dataclass(frozen=True)
