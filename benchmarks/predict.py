@@ -56,13 +56,13 @@ class Sizes:
 
     encoder: str = "resnet18"
     image_size: int = 224
-    frames: int = 900
+    frames: int = 600
     repeats: int = 3
 
 
 def rows(quick: bool) -> Iterator[Row]:
     """One scan by either side, with the default of every fifth frame and with every frame."""
-    sizes = Sizes("test_resnet", 32, 20, 1) if quick else Sizes()
+    sizes = Sizes("test_resnet", 32, 40, 1) if quick else Sizes()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         classifier = made_classifier(home, sizes)
@@ -70,7 +70,7 @@ def rows(quick: bool) -> Iterator[Row]:
         clip = rendered(0, home, quick)
         scan = lengthened(clip, home / "scan.mp4", sizes.frames)
         yield from compared(classifier, session, scan, sizes, frame_skip=5, target=TARGET)
-        every = replace(sizes, frames=sizes.frames // 5)
+        every = replace(sizes, frames=sizes.frames // 10)
         scan = lengthened(clip, home / "every.mp4", every.frames)
         yield from compared(classifier, session, scan, every, frame_skip=1, target=None)
 
