@@ -2,10 +2,10 @@
 
     python -m benchmarks.prepare [--quick]
 
-The clips are trial scans at their full frame rate: 640 x 480 px, H.264, a phased, a convex and two linear or wide
-probes, three of them with marks of two or three kinds. 60 frames of each are rendered; the muxer repeats their packets,
-so that a clip has 300. Its length decides how much of the time is spent on things done once a scan (an outline, the
-pictures of the report).
+The clips are trial scans at their full frame rate: 640 x 480 px, H.264, of phased, convex and linear probes, three of
+them with marks of two or three kinds. 60 frames of each are rendered; the muxer repeats their packets, so that a clip
+has 300. Its length decides how much of the time is spent on things done once a scan (an outline, the pictures of the
+report).
 
 Ours is the whole command with its defaults: it opens, hashes, decodes, examines, fills, scales, writes parts, store and
 report. The ceiling is PyAV with one thread, which copies the grey plane of the frames that are taken, and does nothing
@@ -13,7 +13,7 @@ else. Both take turns in one process with one thread; what counts is processor t
 disturbs less. `frame_skip` 1 cleans five times as many frames for the same decoding.
 
 Two processes are held against one by the clock, from the command line to the finished store, imports included:
-twelve recordings of 600 to 800 frames, each of another length. Needs two cores with nothing else to do.
+ten recordings of 600 to 780 frames, each of another length. Needs two cores with nothing else to do.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def rows(quick: bool) -> Iterator[Row]:
         frames = 20 if quick else 300
         clips = [lengthened(clip, folder / "clips" / clip.name, frames) for clip in short]
         for skip, target in ((5, 0.5), (1, None)):
-            yield against_decoding(clips, frames, skip, target, folder / "out", repeats=1 if quick else 5)
+            yield against_decoding(clips, frames, skip, target, folder / "out", repeats=1 if quick else 3)
         yield two_processes(many(short, folder / "many", quick), folder / "out", repeats=1 if quick else 3)
 
 
@@ -134,7 +134,7 @@ def rendered(number: int, folder: Path, quick: bool) -> Path:
 
 def many(short: Sequence[Path], folder: Path, quick: bool) -> list[Path]:
     """Recordings of other lengths, so that no two files have the same content, which would be read once."""
-    lengths = range(20, 22) if quick else range(580, 820, 20)
+    lengths = range(20, 22) if quick else range(600, 800, 20)
     return [lengthened(short[n % len(short)], folder / f"{n:02d}.mp4", frames) for n, frames in enumerate(lengths)]
 
 
