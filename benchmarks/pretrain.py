@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from benchmarks.figure import Row, rate, run_script, synchronise
+from benchmarks.figure import Row, run_script, speed, synchronise
 from benchmarks.store import write_store
 from sonolearn.config import PretrainConfig
 from sonolearn.recipes import recipe
@@ -47,19 +47,18 @@ def rows(quick: bool) -> Iterator[Row]:
     settings = [(32, 8, None)] if quick else [(224, 32, 0.95), (64, 64, None)]
     encoder, width, turns = ("test_resnet", 64, 3) if quick else ("resnet18", 2048, 4)
     with tempfile.TemporaryDirectory() as folder:
-        pool = training_frames([write_store(Path(folder), scans=2, frames=10 if quick else 40, size=STORED)])
+        pool = training_frames([write_store(Path(folder), scans=2, frames=8 if quick else 64, size=STORED)])
         for size, batch, target in settings:
             options = {"encoder": encoder, "image_size": size, "batch_size": batch, "accelerator": "cpu"}
             config = recipe("barlow_twins", workers=1, barlow_twins={"projector": (width,) * 3}, **options)
             times = alternate(pool, config, bare_step(pool, config), Turns(turns))
-            yield against_the_step(
-                f"`pretrain`, Barlow Twins, {encoder}, {size} px, batch {batch}", batch, times, target
-            )
+            figure = f"`pretrain`, Barlow Twins, {encoder}, {size} px, batch {batch}"
+            yield against_the_step(figure, times, target)
 
 
-def against_the_step(figure: str, batch: int, times: Times, target: float | None) -> Row:
+def against_the_step(figure: str, times: Times, target: float | None) -> Row:
     """The row of the loop and the bare step."""
-    return rate(figure, "frames/s", batch / times.ours, "its bare step", batch / times.other, target)
+    return speed(f"a step of {figure}", times.ours, "bare", times.other, target)
 
 
 def bare_step(pool: FramePool, config: PretrainConfig, compiled: str | None = None) -> Callable[[], object]:
@@ -122,6 +121,8 @@ def alternate(pool: FramePool, config: PretrainConfig, other: Callable[[], objec
     """Run the loop of `pretrain`, and between its steps those of another loop; loader processes that are there already
     are the other's.
     """
+    if len(pool) % config.batch_size:
+        raise ValueError(f"{len(pool)} frames: the last batch of an epoch would be smaller than {config.batch_size}")
     endless = replace(config, epochs=10**6, valid_every=10**6, valid_patients=0.0)
     with tempfile.TemporaryDirectory() as out:
         training = InTurns(pool, Path(out), endless, other, turns)

@@ -19,5 +19,5 @@ def test_without_a_gpu_both_rows_wait():
 
 def test_the_quick_run_measures_the_loop_and_the_compiled_step():
     found = list(rows(quick=True))
-    assert [row.figure for row in found] == ["`pretrain`, tiny", "its step, tiny"]
+    assert [row.figure for row in found] == ["a step of `pretrain`, tiny", "its bare step, tiny"]
     assert all(row.ratio is not None and math.isfinite(row.ratio) for row in found)

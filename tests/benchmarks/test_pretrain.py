@@ -31,7 +31,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> FramePool:
 
 def test_there_is_a_row_of_the_loop_against_its_step():
     (row,) = rows(quick=True)
-    assert row.figure.startswith("`pretrain`, Barlow Twins")
+    assert row.figure.startswith("a step of `pretrain`, Barlow Twins")
     assert row.ratio is not None
     assert math.isfinite(row.ratio)
 
@@ -58,6 +58,11 @@ def test_the_loop_takes_the_steps_of_the_product(pool, monkeypatch: pytest.Monke
     monkeypatch.setattr(Training, "train_step", lambda self, views: taken.append(views.shape) or product(self, views))
     alternate(pool, replace(TINY, workers=0), lambda: None, Turns(2, steps=2))
     assert taken == [torch.Size([8, 2, 32, 32])] * 6
+
+
+def test_a_pool_that_would_give_a_smaller_batch_is_refused(pool):
+    with pytest.raises(ValueError, match="16 frames"):
+        alternate(pool, replace(TINY, batch_size=10), lambda: None, Turns(1))
 
 
 def test_the_bare_step_learns(pool):
