@@ -16,8 +16,8 @@ from typing import Any
 from docstring_parser import parse, parse_from_object
 
 from sonolearn.cli import COMMANDS
+from sonolearn.command import Command
 from sonolearn.config.study import PoolPlan, StartPlan, StudyData, StudyPlan
-from sonolearn.options import Command
 from sonolearn.runs import plain
 
 PAGE = Path(__file__).parent / "reference" / "commands.md"

@@ -9,9 +9,9 @@ import pytest
 from sonolearn import cli
 from sonolearn.config import Method, PretrainConfig, Recipe
 from sonolearn.console import UserError
-from sonolearn.options import flat
 from sonolearn.recipes import PAPER, STUDY, layer, layer_asked_for, recipe
 from sonolearn.runs import plain
+from sonolearn.words import flat
 
 METHODS = get_args(Method)
 CONTRASTIVE = ("simclr", "moco", "byol")

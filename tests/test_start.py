@@ -38,5 +38,6 @@ def test_help_loads_nothing_heavy(statement: str) -> None:
     assert not HEAVY & loaded
 
 
-def test_import_does_not_load_the_parser_of_options() -> None:
-    assert not {"jsonargparse", "yaml", "docstring_parser"} & loaded_by("import sonolearn")
+@pytest.mark.parametrize("statement", ["import sonolearn", "from sonolearn.cli import main; main(['--help'])"])
+def test_neither_import_nor_help_loads_the_parser_of_options(statement: str) -> None:
+    assert not {"jsonargparse", "yaml", "docstring_parser"} & loaded_by(statement)

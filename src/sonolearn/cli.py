@@ -9,21 +9,10 @@ from typing import Any, NoReturn
 
 import sonolearn
 from sonolearn import commands, config, recipes
+from sonolearn.command import Command
 from sonolearn.config.study import StudyPlanConfig, StudyRunConfig
 from sonolearn.console import Interrupted, UserError
-from sonolearn.options import (
-    Command,
-    about_function,
-    bare_flags,
-    build,
-    config_first,
-    flat,
-    join_lists,
-    make_parser,
-    name_groups,
-    nearest,
-    read_yaml,
-)
+from sonolearn.words import bare_flags, config_first, flat, join_lists, name_groups, nearest
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -87,6 +76,8 @@ def run(name: str, words: Sequence[str]) -> None:
 
 def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
     """Arguments of the function of a command: its paths, and `config` where it has one."""
+    from sonolearn.options import build, make_parser, read_yaml  # the parser takes longer to load than help to print
+
     if name not in COMMANDS:
         raise UserError(f"there is no command {name}{nearest(name, COMMANDS) or ';'} `sonolearn --help` lists them")
     command = COMMANDS[name]
@@ -111,7 +102,7 @@ def overview(first: str = "") -> str:
     """What `sonolearn --help` prints, or `sonolearn study --help`: the commands whose first word is `first`."""
     lines = ["usage: sonolearn COMMAND [options]", "", (sonolearn.__doc__ or "").splitlines()[0], "", "commands:"]
     shown = {name: command for name, command in COMMANDS.items() if name.startswith(first)}
-    lines += [f"  {name:12} {about_function(command.function).short_description}" for name, command in shown.items()]
+    lines += [f"  {name:12} {command.summary}" for name, command in shown.items()]
     lines += [
         "",
         "`sonolearn COMMAND --help` lists its options; every command takes --config FILE.yaml, --print_config.",

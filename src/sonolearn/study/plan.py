@@ -16,8 +16,9 @@ from typing import Any, get_args
 from sonolearn.config import ClassifyConfig, EncoderConfig, Method, PhantomConfig, PrepareConfig, PretrainConfig
 from sonolearn.config.study import MODES, PoolPlan, StartPlan, StudyData, StudyDataConfig, StudyPlan
 from sonolearn.console import UserError
-from sonolearn.options import load_yaml, nearest, read_options
+from sonolearn.options import load_yaml, read_options
 from sonolearn.recipes import layer_asked_for
+from sonolearn.words import nearest
 
 Options = dict[str, Any]
 
