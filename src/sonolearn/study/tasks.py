@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from sonolearn.config import ClassifyConfig
+from sonolearn.console import UserError
 from sonolearn.data.splits import label_fraction
 from sonolearn.data.store import PARTS, Frames, Store
 from sonolearn.planes.finetune import fit_finetune
@@ -26,7 +27,7 @@ from sonolearn.planes.head import Fitted
 from sonolearn.planes.images import Labelled, check_labels, labelled
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.planes.knn import fit_knn
-from sonolearn.planes.linear import fit_linear
+from sonolearn.planes.linear import fit_linear_heads
 from sonolearn.planes.logistic import fit_heads
 from sonolearn.runs import hash_of, hashed_settings, writing
 from sonolearn.ssl.devices import make_fabric
@@ -234,12 +235,21 @@ def _fit_frozen(
             (run, Fitted(head.predict, 0, head.valid_balanced_accuracy), head.regularisation)
             for run, head in zip(runs, heads, strict=True)
         ]
-    fitted = []
-    for run, subset in zip(runs, subsets, strict=True):
-        own = features["train"][torch.from_numpy(train.positions(subset.rows)).to(features["train"].device)]
-        data = own, subset.targets, features["valid"], valid.targets, classes, config
-        classifier = fit_linear(*data, run.seed) if mode == "linear" else fit_knn(*data)
-        fitted.append((run, classifier, math.nan))
+    positions = [train.positions(subset.rows) for subset in subsets]
+    held_out = features["valid"], valid.targets, classes, config
+    if mode == "linear":
+        trainings = [(rows, run.seed) for rows, run in zip(positions, runs, strict=True)]
+        linear = fit_linear_heads(features["train"], train.targets, trainings, *held_out)
+        return [(run, _or_raise(fitted), math.nan) for run, fitted in zip(runs, linear, strict=True)]
+    return [
+        (run, fit_knn(features["train"][torch.from_numpy(rows)], train.targets[rows], *held_out), math.nan)
+        for run, rows in zip(runs, positions, strict=True)
+    ]
+
+
+def _or_raise(fitted: Fitted | UserError) -> Fitted:
+    if isinstance(fitted, UserError):
+        raise fitted
     return fitted
 
 
