@@ -1,10 +1,10 @@
 """`pretrain` on a GPU: the loop against its bare step, and that step against the fastest one for the same work.
 
 ResNet-50, 224 px, Barlow Twins with the study's projector, batches of 256, channels last, bfloat16. The loop and its
-bare step are those of `benchmarks.pretrain`, in turns of many steps, as a GPU runs behind the program. The fastest step
-is the same method compiled by torch.compile (forward, loss and backward), with torch's fused SGD in place of LARS: it
-spares the norms and two passes over the gradients, so no LARS can be faster. On both sides the two views go through the
-network one after the other, each with its own batch statistics, as in the paper; both at once would be another method.
+bare step are those of `benchmarks.pretrain`, in turns of many steps, as a GPU runs behind the program. All are compiled
+by torch.compile, as `--compile` does. The fastest step has torch's fused SGD in place of LARS: that spares the norms
+and two passes over the gradients, so no LARS can be faster. On both sides the two views go through the network one
+after the other, each with its own batch statistics, as in the paper; both at once would be another method.
 
 Without a GPU the rows wait. `--quick` goes the same way on any device at tiny sizes, and lets torch.compile trace the
 step but write no kernels, which takes minutes.
@@ -44,13 +44,13 @@ def rows(quick: bool) -> Iterator[Row]:
             yield from measure(pool, config, Turns(2, steps=2), "tiny", "eager")
         else:
             pool = training_frames([write_store(Path(folder), scans=20, frames=64, size=STORED)])
-            config = recipe("barlow_twins", encoder="resnet50", batch_size=256)
+            config = recipe("barlow_twins", encoder="resnet50", batch_size=256, compile=True)
             yield from measure(pool, config, Turns(4, steps=30, warm_up=2), WORK, "inductor")
 
 
 def measure(pool: FramePool, config: PretrainConfig, turns: Turns, work: str, backend: str) -> Iterator[Row]:
     """Both rows."""
-    bare = bare_step(pool, config)
+    bare = bare_step(pool, config, compiled=backend if config.compile else None)
     times = alternate(pool, config, bare, turns)
     yield against_the_step(f"`pretrain`, {work}", times, TARGET)
     plain = replace(config.optimizer, name="sgd")

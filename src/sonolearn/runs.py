@@ -28,7 +28,7 @@ RUN_FILE = "run.json"
 # Options that do not change results: a run may be resumed with others.
 NOT_HASHED = frozenset(
     {"workers", "checkpoint_minutes", "log_every", "accelerator", "devices", "num_nodes", "name", "key", "knn_store"}
-    | {"profile", "save_classifiers"}
+    | {"compile", "profile", "save_classifiers"}
 )
 
 

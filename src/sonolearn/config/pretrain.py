@@ -135,6 +135,9 @@ class PretrainConfig(EncoderConfig):
     """Devices (training processes) of each node."""
     num_nodes: int = 1
     """Nodes; under SLURM the processes find each other."""
+    compile: bool = False
+    """Let torch.compile fuse the method's operations: faster steps on GPUs after some minutes of compiling; on CPUs no
+    gain was measured."""
     profile: bool = False
     """Measure where a step's time goes, for some steps that are then thrown away, instead of training: a table, a
     sentence of advice, and traces in the run folder's `profile`."""

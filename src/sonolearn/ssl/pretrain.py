@@ -258,5 +258,8 @@ def build_model(
     method = METHODS[config.method](encoder, config)
     if fabric.world_size > 1 and fabric.device.type == "cuda":
         method = convert_sync_batchnorm(method)  # type: ignore[no-untyped-call]
+    if config.compile:
+        # In place: the names of its weights stay, and so checkpoints of compiled and other runs are the same.
+        method.compile()
     model, optimizer = fabric.setup(method, method.optimizer())
     return replace(card, method=config.method, image_size=config.image_size), method, model, optimizer
