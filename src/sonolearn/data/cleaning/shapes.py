@@ -16,7 +16,6 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 ShapeName = Literal["fan", "quadrilateral", "hull"]
 Mask = NDArray[np.uint8]
@@ -186,6 +185,8 @@ def _best_fan(echoes: Mask, hull: Points, cost: _Cost, window: Window) -> Shape 
 
 def _refined(start: Points, cost: _Cost, window: Window, spread: float, steps: int) -> tuple[Points, float]:
     """Parameters of a fan with less cost, and their cost."""
+    from scipy.optimize import minimize  # loads for 0.7 s, which a process that only hands out scans need not wait for
+
     long = spread * math.sqrt(cost.area)
     offsets = np.diag([0.05 * long, 0.05 * long, 0.03 * long, 0.02 * long, 0.03 * spread, 0.03 * spread])
     found = minimize(

@@ -40,15 +40,6 @@ from sonolearn.data.scans.video import read_video
 _LUMA = ("YBR_FULL", "YBR_FULL_422")
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether the file begins like a DICOM file (PS3.10: 128 bytes, then DICM)."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
 def open_dicom(path: Path) -> Scan:
     """Open a DICOM file.
 

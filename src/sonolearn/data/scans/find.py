@@ -15,7 +15,6 @@ from itertools import pairwise
 from pathlib import Path
 
 from sonolearn.console import UserError
-from sonolearn.data.scans.dicom import is_dicom, open_dicom
 from sonolearn.data.scans.scan import Rejected, Scan
 from sonolearn.data.scans.stills import open_sequence, open_still
 from sonolearn.data.scans.video import open_video
@@ -101,6 +100,8 @@ def open_scan(path: Path | Sequence[Path]) -> Scan:
         raise Rejected("empty_file", "the file is empty (0 bytes)")
     suffix = path.suffix.lower()
     if is_dicom(path):
+        from sonolearn.data.scans.dicom import open_dicom  # loads for 0.5 s, in vain where there are only videos
+
         return open_dicom(path)
     if suffix in DICOM:
         raise Rejected("not_dicom", "is named like a DICOM file but is none (no DICM at byte 128)")
@@ -152,3 +153,12 @@ def is_media(path: Path) -> bool:
     if path.name.startswith(".") or path.name in _SKIPPED_NAMES or not path.is_file():
         return False
     return path.suffix.lower() in VIDEOS | STILLS | DICOM or is_dicom(path)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the file begins like a DICOM file (PS3.10: 128 bytes, then DICM)."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
