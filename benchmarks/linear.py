@@ -76,7 +76,8 @@ def rows(quick: bool) -> Iterator[Row]:
             heads = f"{len(config.fractions)} fractions x {config.seeds} seeds, {images:,} images"
             figure = f"`classify --mode linear --solver {solver}`: {heads}, {encoder} at {size} px, processor time"
             yield cost(figure, least + rest, "extracting the features alone", least, 1.2)
-    yield from of_heads(*((16, 60, 2) if quick else (512, 600, 10)), quick)
+    yield adamw_heads(*((16, 60, 2) if quick else (512, 600, 10)), quick)
+    yield logistic_heads(*((16, 60, 2) if quick else (128, 600, 3)))
 
 
 def extraction(store: Path, file: Path, size: int) -> tuple[dict[bytes, Tensor], float]:
@@ -105,8 +106,8 @@ def evaluation(store: Path, out: Path, config: ClassifyConfig, extracted: dict[b
     return seconds
 
 
-def of_heads(features: int, images: int, seeds: int, quick: bool) -> Iterator[Row]:
-    """Heads on drawn features against the usual loop and against scikit-learn."""
+def adamw_heads(features: int, images: int, seeds: int, quick: bool) -> Row:
+    """Heads on drawn features against the usual loop."""
     config = ClassifyConfig(mode="linear", epochs=3 if quick else 100)
     train, valid = draw("train", images, features), draw("valid", images // 3, features)
     trainings = subsets_of(train[1], seeds, config)
@@ -119,23 +120,24 @@ def of_heads(features: int, images: int, seeds: int, quick: bool) -> Iterator[Ro
         1, time.process_time, warm_up=0,
     )  # fmt: skip
     figure = f"{len(trainings)} linear heads, AdamW, {config.epochs} epochs, {images} x {features} features"
-    yield speed(figure, times["together"], "torch loop, one by one", times["loop"] * seeds, None)
+    return speed(figure, times["together"], "torch loop, one by one", times["loop"] * seeds, None)
 
-    subsets, strengths = [subset for subset, _ in trainings], config.regularisations
 
-    def ours(chosen: list[NDArray[np.int64]]) -> None:
-        fit_heads(*train, chosen, *valid, CLASSES, strengths, True)
-
+def logistic_heads(features: int, images: int, seeds: int) -> Row:
+    """Heads of all strengths on drawn features against scikit-learn."""
+    config = ClassifyConfig(mode="linear")
+    train, valid = draw("train", images, features), draw("valid", images // 3, features)
+    subsets, strengths = [subset for subset, _ in subsets_of(train[1], seeds, config)], config.regularisations
     tolerance = as_near_as_ours(train, subsets[: len(config.fractions)], valid, strengths)
     times = in_turns(
         {
-            "together": lambda: ours(subsets),
+            "together": lambda: fit_heads(*train, subsets, *valid, CLASSES, strengths, True),
             "theirs": lambda: [peer(train, subset, valid, strengths, tolerance) for subset in subsets],
         },
         1, time.process_time, warm_up=0,
     )  # fmt: skip
     figure = f"{len(subsets) * len(strengths)} logistic heads, {images} x {features} features"
-    yield speed(figure, times["together"], f"scikit-learn, tol={tolerance:.0e}", times["theirs"], None)
+    return speed(figure, times["together"], f"scikit-learn, tol={tolerance:.0e}", times["theirs"], None)
 
 
 def usual_loop(train: Part, subset: NDArray[np.int64], valid: Part, config: ClassifyConfig, seed: int) -> None:
