@@ -9,10 +9,9 @@ import signal
 from collections.abc import Sequence
 
 import cv2
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from sonolearn.ssl.batches import Key
 from sonolearn.ssl.encoders import Card, normalise
@@ -35,14 +34,23 @@ class ViewPairs(Dataset[Tensor]):
     def __getitems__(self, keys: Sequence[Key]) -> Tensor:
         """A whole batch at once: (N, V, size, size) uint8, V = 2 views or 1."""
         size = self.pairs.config.image_size
-        views = np.empty((len(keys), self.pairs.views, size, size), np.uint8)
-        for sample_views, (use, sample) in zip(views, keys, strict=True):
-            sample_views[:] = self.pairs.make(use, sample)
-        return torch.from_numpy(views)
+        batch = new_batch((len(keys), self.pairs.views, size, size))
+        for places, (use, sample) in zip(batch.numpy(), keys, strict=True):
+            for place, view in zip(places, self.pairs.make(use, sample), strict=True):
+                place[:] = view
+        return batch
 
     def __getitem__(self, key: Key) -> Tensor:
         """One sample: (V, size, size) uint8."""
         return self.__getitems__([key])[0]
+
+
+def new_batch(shape: Sequence[int]) -> Tensor:
+    """An uint8 batch to be filled; in a loader process it lies where the training process reads it, without a copy."""
+    batch = torch.empty(*shape, dtype=torch.uint8)
+    if get_worker_info() is not None:
+        batch.share_memory_()  # type: ignore[no-untyped-call]
+    return batch
 
 
 def make_loader(

@@ -32,7 +32,7 @@ from sonolearn.runs import write_json, writing
 from sonolearn.ssl.batches import Key
 from sonolearn.ssl.clock import Span
 from sonolearn.ssl.devices import available_cores, loader_processes
-from sonolearn.ssl.loader import PREFETCHED, ViewPairs, make_loader
+from sonolearn.ssl.loader import PREFETCHED, ViewPairs, make_loader, new_batch
 from sonolearn.ssl.metrics_log import MetricsLog
 from sonolearn.ssl.step_times import HAND_OVER, LOADING, PARTS, StepTimes, advice, table
 
@@ -135,20 +135,21 @@ class TimedViews(ViewPairs):
         """As `ViewPairs` makes a batch, step by step."""
         begun, seconds = time.perf_counter(), dict.fromkeys(LOADING, 0.0)
         size = self.pairs.config.image_size
-        views = np.empty((len(keys), self.pairs.views, size, size), np.uint8)
-        for laid, key in zip(views, keys, strict=True):
+        batch = new_batch((len(keys), self.pairs.views, size, size))
+        for places, key in zip(batch.numpy(), keys, strict=True):
             moments = [time.perf_counter()]
             frames = self.pairs.sources(*key)
             moments.append(time.perf_counter())
             made = self.pairs.augment(frames, *key)
             moments.append(time.perf_counter())
-            laid[:] = made
+            for place, view in zip(places, made, strict=True):
+                place[:] = view
             moments.append(time.perf_counter())
             for name, first, last in zip(LOADING, moments[:-1], moments[1:], strict=True):
                 seconds[name] += last - first
         # Frames take turns; in the trace each kind stands in one stretch, one after the other.
         starts = np.cumsum([begun, *seconds.values()])
-        return torch.from_numpy(views), [
+        return batch, [
             Span(name, float(start), seconds[name], os.getpid()) for name, start in zip(LOADING, starts, strict=False)
         ]
 
@@ -162,7 +163,7 @@ class ReadyBatch(Dataset[Tensor]):
 
     def __getitems__(self, keys: Sequence[Key]) -> Tensor:
         """The batch, whatever the keys."""
-        return self.batch.clone()
+        return new_batch(self.batch.shape).copy_(self.batch)
 
 
 def hand_over(shape: Sequence[int], workers: int, repeats: int = 10) -> float:
