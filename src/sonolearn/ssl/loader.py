@@ -5,6 +5,7 @@ Views come from the seed and a sample's key alone, so that a batch is the same w
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Sequence
 
@@ -47,10 +48,11 @@ class ViewPairs(Dataset[Tensor]):
 
 def new_batch(shape: Sequence[int]) -> Tensor:
     """An uint8 batch to be filled; in a loader process it lies where the training process reads it, without a copy."""
-    batch = torch.empty(*shape, dtype=torch.uint8)
-    if get_worker_info() is not None:
-        batch.share_memory_()  # type: ignore[no-untyped-call]
-    return batch
+    if get_worker_info() is None:
+        return torch.empty(*shape, dtype=torch.uint8)
+    # As torch's own `default_collate` does; `share_memory_` of a new tensor would copy what is not there yet.
+    memory = torch.UntypedStorage._new_shared(math.prod(shape))  # type: ignore[no-untyped-call]
+    return torch.empty(0, dtype=torch.uint8).set_(memory).view(*shape)
 
 
 def make_loader(
