@@ -21,7 +21,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from benchmarks.figure import Row, device, rate, run_script, synchronise
+from benchmarks.figure import Row, device, run_script, speed, synchronise
 from sonolearn.config import ClassifyConfig
 from sonolearn.data.store import Frames
 from sonolearn.planes.finetune import fit_finetune
@@ -40,12 +40,12 @@ def rows(quick: bool) -> Iterator[Row]:
     if quick:
         yield epoch("test_resnet", 32, 16, 8, 3, 1, None)
         return
-    yield epoch("resnet18", 224, 64, 16, 3, 2, 0.95)
-    yield epoch("resnet18", 64, 512, 64, 4, 2, None)
+    yield epoch("resnet18", 224, 48, 16, 3, 2, 0.95)
+    yield epoch("resnet18", 64, 256, 64, 4, 2, None)
 
 
 def epoch(encoder: str, size: int, images: int, batch: int, epochs: int, rounds: int, target: float | None) -> Row:
-    """Images a second of both in turns."""
+    """Seconds of an epoch of both in turns."""
     train, valid = part(images, size), part(VALID, size)
     config = ClassifyConfig(epochs=epochs, batch_size=batch, precision="32-true")
     seconds: dict[str, list[float]] = {"ours": [], "bare": []}
@@ -53,9 +53,9 @@ def epoch(encoder: str, size: int, images: int, batch: int, epochs: int, rounds:
         seconds["ours"] += between(lambda tick: ours(encoder, train, valid, config, tick))
         seconds["bare"] += between(lambda tick: bare(encoder, train, valid, config, tick))
     loaders = loader_processes(None)
-    figure = f"an epoch of fine-tuning, {encoder} at {size} px, batches of {batch}, {loaders} loader process(es)"
-    speeds = {name: images / median(found) for name, found in seconds.items()}
-    return rate(figure, "images/s", speeds["ours"], "ready batches", speeds["bare"], target)
+    work = f"{images} images of {size} px, {encoder}, batches of {batch}, loader processes: {loaders}"
+    times = {name: median(found) for name, found in seconds.items()}
+    return speed(f"an epoch of fine-tuning: {work}", times["ours"], "ready batches", times["bare"], target)
 
 
 def part(images: int, size: int) -> Part:

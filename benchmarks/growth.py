@@ -156,7 +156,13 @@ def larger_store(folder: Path, count: int) -> Iterator[Row]:
         do = partial(planned, stores, config)
         yield tenfold(f"opening a store, drawing a pool and a batch by {name}", "frames", count, do, 3)
     peaks = [traced(lambda n=n: planned(stores, PretrainConfig(batch_size=64), n)) for n in (TEN * count, count)]  # type: ignore[misc]
-    yield memory(f"the same, memory: {TEN * count:,} frames", peaks[0], f"10 times {count:,}", TEN * peaks[1], LINEAR)
+    yield memory(
+        f"memory of an open store and its pool: {TEN * count:,} frames",
+        peaks[0],
+        f"10 times {count:,}",
+        TEN * peaks[1],
+        LINEAR,
+    )
 
 
 def planned(stores: dict[int, Path], config: PretrainConfig, count: int) -> Plan:
