@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from media import fan, speckle, write_dicom, write_still, write_video, written
 from sonolearn.config import CleaningConfig, PrepareConfig
 from sonolearn.data.cleaning.clean import Cleaned
 from sonolearn.data.prepare import prepare
+from sonolearn.data.scans import guarded
 from sonolearn.deploy import frames as room
 from sonolearn.deploy.frames import Cutting, Reading, batches
 from sonolearn.ssl.features import read_images
@@ -65,7 +67,7 @@ def test_each_frame_is_decoded_once_cleaned_once_and_in_one_batch(
     file = write_video(tmp_path / "a.mp4", fan(61))
     decoded: Counter[int] = Counter()
     cleaned: list[Cleaned] = []
-    open_scan, clean = room.open_scan, room.clean
+    open_scan, clean = guarded.open_scan, room.clean
 
     def counting(paths: object) -> object:
         scan = open_scan(paths)  # type: ignore[arg-type]
@@ -75,9 +77,9 @@ def test_each_frame_is_decoded_once_cleaned_once_and_in_one_batch(
                 decoded[frame.index] += 1
                 yield frame
 
-        return room.replace(scan, read=frames)
+        return dataclasses.replace(scan, read=frames)
 
-    monkeypatch.setattr(room, "open_scan", counting)
+    monkeypatch.setattr(guarded, "open_scan", counting)
     monkeypatch.setattr(room, "clean", lambda *a, **k: cleaned.append(clean(*a, **k)) or cleaned[-1])
     _, index, scan = read(file, cutting(frame_skip=2))
     assert index == list(range(0, 61, 2))

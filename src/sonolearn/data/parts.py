@@ -10,10 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +21,8 @@ from sonolearn.data.cleaning.clean import Cleaned, clean
 from sonolearn.data.cleaning.duplicates import fingerprint
 from sonolearn.data.pictures import sheet_of, text_crops
 from sonolearn.data.pseudonyms import Pseudonyms
-from sonolearn.data.scans.find import open_scan
-from sonolearn.data.scans.scan import Frame, Pixels, Rejected, Scan
+from sonolearn.data.scans.guarded import open_guarded, own_fault
+from sonolearn.data.scans.scan import Pixels, Rejected, Scan
 from sonolearn.data.texts import keep_crops
 from sonolearn.runs import hash_of, naming_disk_errors, write_json, writing
 
@@ -100,7 +98,7 @@ def _made(task: Task, scan: str, name: str) -> Row:
     kind, cleaned = "", None
     options = task.options
     try:
-        opened = _opened(task.paths)
+        opened = open_guarded(task.paths)
         kind = opened.kind
         _check_wanted(opened.count, task.only)
         cleaned = clean(opened, options.size, options.frame_skip, task.only, options.cleaning)
@@ -112,34 +110,9 @@ def _made(task: Task, scan: str, name: str) -> Row:
         row = rejection_row(scan, kind, rejection, cleaned)
     except UserError:  # a full disk concerns all scans
         raise
-    except Exception as error:
-        # A fault of ours; one scan must not stop the others. What the error says may be of the file, so it is not told.
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__} in {Path(where.filename).name} line {where.lineno}"
-        row = rejection_row(scan, kind, Rejected("failed", f"makes sonolearn fail ({what}): please report this"))
+    except Exception as error:  # one scan must not stop the others
+        row = rejection_row(scan, kind, own_fault(error))
     return row | {"picture": _write_pictures(task, name, cleaned)}
-
-
-def _opened(paths: tuple[Path, ...]) -> Scan:
-    """Open a scan; whatever decoders raise on a damaged file, now or while it is read, becomes a rejection."""
-    with _rejecting_damage():
-        scan = open_scan(paths)
-
-    def read(takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
-        with _rejecting_damage():
-            yield from scan.read(takes, colour)
-
-    return replace(scan, read=read)
-
-
-@contextmanager
-def _rejecting_damage() -> Iterator[None]:
-    try:
-        yield
-    except (Rejected, UserError):
-        raise
-    except Exception as error:
-        raise Rejected("unreadable", "cannot be read: the file or its disk is damaged") from error
 
 
 def _check_wanted(count: int | None, only: tuple[int, ...] | None) -> None:

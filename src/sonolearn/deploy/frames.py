@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -15,8 +13,8 @@ from numpy.typing import NDArray
 from sonolearn.config import CleaningConfig
 from sonolearn.console import UserError
 from sonolearn.data.cleaning.clean import clean
-from sonolearn.data.scans.find import open_scan
-from sonolearn.data.scans.scan import Frame, Rejected, Scan
+from sonolearn.data.scans.guarded import open_guarded, own_fault
+from sonolearn.data.scans.scan import Frame, Rejected
 from sonolearn.data.store import Frames
 
 
@@ -86,56 +84,24 @@ def batches(scan: Reading, cutting: Cutting) -> Iterator[Batch]:
     """
     held: list[Frame] = []
     try:
-        with _rejecting_faults():
-            opened = opened_safely(scan.paths)
-            scan.kind, scan.patient_id = opened.kind, opened.patient_id
-            cleaned = clean(opened, cutting.frame_size, cutting.frame_skip, config=cutting.cleaning)
-            for frame in cleaned.frames:
-                scan.taken = cleaned.taken
-                # One frame is held back, so that the last batch of the scan is known as such.
-                if len(held) == cutting.batch:
-                    yield _batch(scan, held, cutting.image_size, last=False)
-                    held = []
-                held.append(frame)
+        opened = open_guarded(scan.paths)
+        scan.kind, scan.patient_id = opened.kind, opened.patient_id
+        cleaned = clean(opened, cutting.frame_size, cutting.frame_skip, config=cutting.cleaning)
+        for frame in cleaned.frames:
             scan.taken = cleaned.taken
+            # One frame is held back, so that the last batch of the scan is known as such.
+            if len(held) == cutting.batch:
+                yield _batch(scan, held, cutting.image_size, last=False)
+                held = []
+            held.append(frame)
+        scan.taken = cleaned.taken
     except Rejected as rejected:
         scan.rejected, held = rejected, []
+    except UserError:  # a full disk concerns all scans
+        raise
+    except Exception as error:  # one scan must not stop the others
+        scan.rejected, held = own_fault(error), []
     yield _batch(scan, held, cutting.image_size, last=True)
-
-
-def opened_safely(paths: Sequence[Path]) -> Scan:
-    """Open a scan; whatever decoders raise on a damaged file, now or while it is read, becomes a rejection."""
-    with _rejecting_damage():
-        scan = open_scan(paths)
-
-    def read(takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
-        with _rejecting_damage():
-            yield from scan.read(takes, colour)
-
-    return replace(scan, read=read)
-
-
-@contextmanager
-def _rejecting_damage() -> Iterator[None]:
-    try:
-        yield
-    except (Rejected, UserError):
-        raise
-    except Exception as error:
-        raise Rejected("unreadable", "cannot be read: the file or its disk is damaged") from error
-
-
-@contextmanager
-def _rejecting_faults() -> Iterator[None]:
-    """A fault of ours must not stop the other scans; what the error says may be of the file, so it is not told."""
-    try:
-        yield
-    except (Rejected, UserError):
-        raise
-    except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        what = f"{type(error).__name__} in {Path(where.filename).name} line {where.lineno}"
-        raise Rejected("failed", f"makes sonolearn fail ({what}): please report this") from error
 
 
 def _batch(scan: Reading, frames: Sequence[Frame], size: int, last: bool) -> Batch:
