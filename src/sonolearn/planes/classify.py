@@ -103,7 +103,7 @@ def _save(unit: Unit, fitted: Fitted, material: Material, subset: Labelled, stor
     """Write the classifier of a unit; before its record, which says that the unit is finished."""
     initialisation = material.initialisation
     encoder, card = initialisation.load(unit.seed if initialisation.varies else 0)
-    network = network_of(fitted, encoder, card, material.inputs("train", unit.seed), len(store.planes))
+    network = network_of(fitted, encoder, card, len(store.planes))
     used = dataclasses.replace(card, image_size=initialisation.image_size, mean=network.mean, std=network.std)
     counts = len(subset), subset.patients
     described = store.planes, store.size, cleaning_of(store), material.config.mode

@@ -18,6 +18,24 @@ Probabilities = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class LinearHead:
+    """Probabilities softmax(weight (features - centre) + bias) of the features of a frozen encoder.
+
+    The centre is near the training features: raw features may be far from 0 compared with how they differ, and a head
+    that made up for it in its bias would round the difference away.
+
+    Attributes:
+        centre: (F,).
+        weight: (C, F).
+        bias: (C,); -inf of a class that is never predicted.
+    """
+
+    centre: Tensor
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True)
 class Fitted:
     """A classifier that was fitted without sight of the test part.
 
@@ -28,6 +46,7 @@ class Fitted:
         history: of each epoch the mean training loss and the validation balanced accuracy.
         classifier: the fine-tuned network itself; None of other modes.
         normalisation: mean and deviation of grey values (0 to 1) that it takes.
+        linear: the head, of mode linear.
     """
 
     predict: Callable[[Tensor], Probabilities]
@@ -36,6 +55,7 @@ class Fitted:
     history: list[dict[str, float]] = field(default_factory=list)
     classifier: PlaneClassifier | None = None
     normalisation: tuple[float, float] = (0.5, 0.5)
+    linear: LinearHead | None = None
 
 
 class PlaneClassifier(nn.Module):

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy, linear, one_hot
 
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError
-from sonolearn.planes.head import Fitted, Probabilities, batches_of, class_weights, make_head, mean_loss
+from sonolearn.planes.head import Fitted, LinearHead, Probabilities, batches_of, class_weights, make_head, mean_loss
 from sonolearn.runs import generator_for
 
 Positions = NDArray[np.int64]
@@ -283,7 +283,8 @@ def _fitted(
         for epoch, (loss, score) in enumerate(zip(losses, scores, strict=True), 1)
     ]
     best = max(scores)
-    return Fitted(predict, 1 + scores.index(best), best, history)
+    head = LinearHead(shift.expand(weight.shape[1]), weight * scale, bias)
+    return Fitted(predict, 1 + scores.index(best), best, history, linear=head)
 
 
 def _together(sizes: Sequence[int], held_out: int, features: int, batch_size: int) -> Iterator[list[int]]:

@@ -23,7 +23,7 @@ from torch.nn.functional import one_hot
 
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError
-from sonolearn.planes.head import Fitted, Probabilities, class_weights
+from sonolearn.planes.head import Fitted, LinearHead, Probabilities, class_weights
 from sonolearn.planes.linear import Positions, balanced_accuracies, standardisation
 from sonolearn.planes.logistic_optimum import optima
 
@@ -55,6 +55,11 @@ class Head:
         # Raw features may be far from 0 compared with how they differ; float32 would round the difference away.
         logits = features.double() @ self.weight.double() + self.bias.double()
         return np.asarray(logits.softmax(1).cpu().numpy(), dtype=np.float32)
+
+    def around(self, centre: Tensor) -> LinearHead:
+        """The same head for features less a (F,) float32 centre."""
+        bias = self.bias.double() + centre.double() @ self.weight.double()
+        return LinearHead(centre, self.weight.T, bias.float())
 
 
 def fit_heads(
@@ -119,7 +124,8 @@ def fit_logistic(
     """The classifiers of `fit_heads`, whose arguments and errors these are; `config` has its options."""
     data = train, targets, subsets, valid, valid_targets, classes
     heads = fit_heads(*data, config.regularisations, config.standardise)
-    return [Fitted(head.predict, 0, head.valid_balanced_accuracy) for head in heads]
+    centre = train.double().mean(0).float()
+    return [Fitted(h.predict, 0, h.valid_balanced_accuracy, linear=h.around(centre)) for h in heads]
 
 
 class _Sample:
