@@ -87,23 +87,3 @@ def test_the_comparison_of_methods_makes_its_table_and_goes_on(tmp_path: Path) -
     assert "Mean over 2 pre-training seeds x 3 draws of labels ± SD over pre-training seeds" in table
     again = subprocess.run([*script, *stores, *small, names], capture_output=True, text=True, check=True).stdout
     assert again == table
-
-
-def test_the_benchmark_of_methods_prints_the_machine_and_a_ratio_for_each() -> None:
-    small = ["--count", "8", "--features", "16", "--narrow", "8", "--encoder", "test_resnet", "--repeats", "1"]
-    command = [sys.executable, str(EXAMPLES.parent / "benchmarks" / "ssl_methods.py"), *small]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "threads, torch" in printed.splitlines()[0]
-    rows = [line.split("|") for line in printed.splitlines() if " x " in line or "momentum" in line]
-    assert len(rows) == 6
-    assert all(float(row[4]) > 0 for row in rows)
-
-
-def test_the_benchmark_of_views_prints_a_ratio_for_each_kind() -> None:
-    small = ["--size", "32", "--stored", "128", "--frames", "4", "--seconds", "0.1"]
-    command = [sys.executable, str(EXAMPLES.parent / "benchmarks" / "views.py"), *small]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rows = [line.split("|") for line in printed.splitlines() if "views" in line and line.startswith("|")]
-    assert len(rows) == 7
-    assert float(rows[0][3]) == 1
-    assert all(float(row[3]) > 0 for row in rows)

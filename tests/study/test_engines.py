@@ -165,8 +165,8 @@ def ray_on_two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     ray.shutdown()
 
 
-def kill_one_that_works(mark: str) -> None:
-    """SIGKILL the first Ray worker that is seen at a task."""
+def kill_one_that_works(mark: str, folder: StudyFolder) -> None:
+    """SIGKILL a Ray worker that is seen at a task; again if its task had just ended."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
         for path in Path("/proc").glob("[0-9]*"):
@@ -175,15 +175,26 @@ def kill_one_that_works(mark: str) -> None:
                 works = (path / "cmdline").read_bytes().startswith(b"ray::work")
                 if works and mark.encode() in (path / "environ").read_bytes():
                     os.kill(int(path.name), signal.SIGKILL)
-                    return
+                    if a_task_is_lost(folder, within=10):
+                        return
         time.sleep(0.01)
+
+
+def a_task_is_lost(folder: StudyFolder, within: float) -> bool:
+    """Whether the runner notices a lost worker in so many seconds."""
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        if folder.timings.exists() and "lost" in folder.timings.read_text():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 @pytest.mark.slow
 def test_ray_gives_the_table_that_other_engines_give_even_when_a_worker_is_lost(
     plan: Path, ray_on_two_cores: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killer = threading.Thread(target=kill_one_that_works, args=(ray_on_two_cores,))
+    killer = threading.Thread(target=kill_one_that_works, args=(ray_on_two_cores, StudyFolder(tmp_path / "ray")))
     killer.start()
     run_study(plan, tmp_path / "ray", StudyRunConfig(engine="ray", threads=1))
     killer.join()
@@ -198,7 +209,6 @@ def test_ray_gives_the_table_that_other_engines_give_even_when_a_worker_is_lost(
     pd.testing.assert_frame_equal(table_of(tmp_path / "ray"), table_of(tmp_path / "here"))
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_what_runs_on_ray_is_stopped_on_request(ray_on_two_cores: str, tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "out")
