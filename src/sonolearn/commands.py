@@ -63,9 +63,13 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig | None = 
         The run folder, with encoder.safetensors, metrics.csv and views.png.
     """
     from sonolearn.recipes import recipe
-    from sonolearn.ssl.pretrain import pretrain as run
 
-    return run(stores, out, config or recipe())
+    config = config or recipe()
+    if config.profile:
+        from sonolearn.ssl.profile import profile as run
+    else:
+        from sonolearn.ssl.pretrain import pretrain as run
+    return run(stores, out, config)
 
 
 def classify(store: Path, out: Path, config: ClassifyConfig | None = None) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from sonolearn.commands import pretrain
 from sonolearn.data.store import Store
 from sonolearn.ssl import pretrain as loop
 from sonolearn.ssl import profile as profiles
@@ -19,7 +20,6 @@ from sonolearn.ssl.clock import Clock
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.frames import FramePool, hold_out_patients, training_frames
 from sonolearn.ssl.loader import ViewPairs
-from sonolearn.ssl.pretrain import pretrain
 from sonolearn.ssl.profile import TimedViews
 from sonolearn.ssl.step_times import HAND_OVER, LOADING, PARTS, WAIT
 from ssl_methods import NAMES, small

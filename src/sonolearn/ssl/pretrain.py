@@ -39,7 +39,6 @@ from sonolearn.ssl.monitors import MONITORS, collapse_in_words, has_collapsed
 from sonolearn.ssl.optim import set_learning_rate, warmup_steps
 from sonolearn.ssl.pairs import PairMaker
 from sonolearn.ssl.pool import draw_pool
-from sonolearn.ssl.profile import profile
 from sonolearn.ssl.results import is_finished, write_results
 from sonolearn.ssl.validation import Validation
 
@@ -64,6 +63,16 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
         UserError: bad input; a loss that is not finite (the last good checkpoint stays).
         Interrupted: Ctrl-C or SIGTERM; the checkpoint is written.
     """
+    training = open_training(stores, out, config)
+    if is_finished(out):
+        say(f"{out}: is finished already")
+    else:
+        training.run()
+    return out
+
+
+def open_training(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Training:
+    """A training that can begin, in a run folder that is its own; arguments and errors as of `pretrain`."""
     opened = [Store(path) for path in stores]
     rest, valid = hold_out_patients(training_frames(opened), config.valid_patients, config.seed)
     train = draw_pool(rest, config.pool)
@@ -76,14 +85,7 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
         named = replace(config, init=Path(config.init).name)
         claim(out, "pretrain", named, fingerprints(opened, config.init), config.other_methods)
     fabric.barrier()
-    if config.profile:
-        # A profile trains for some steps and throws them away, so that the run itself is as if it had never been.
-        profile(training)
-    elif is_finished(out):
-        say(f"{out}: is finished already")
-    else:
-        training.run()
-    return out
+    return training
 
 
 def fingerprints(stores: Sequence[Store], init: str) -> dict[str, str]:

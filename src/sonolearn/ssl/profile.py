@@ -18,7 +18,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity
 from torch.utils.data import Dataset
 
+from sonolearn.config import PretrainConfig
 from sonolearn.console import progress
 from sonolearn.runs import write_json, writing
 from sonolearn.ssl.batches import Key
@@ -34,10 +35,8 @@ from sonolearn.ssl.clock import Span
 from sonolearn.ssl.devices import available_cores, loader_processes
 from sonolearn.ssl.loader import PREFETCHED, ViewPairs, make_loader, new_batch
 from sonolearn.ssl.metrics_log import MetricsLog
+from sonolearn.ssl.pretrain import Training, open_training
 from sonolearn.ssl.step_times import HAND_OVER, LOADING, PARTS, StepTimes, advice, table
-
-if TYPE_CHECKING:
-    from sonolearn.ssl.pretrain import Training
 
 FOLDER = "profile"
 STEPS, SECONDS = 20, 20.0
@@ -46,12 +45,24 @@ OPERATOR_STEPS = 2
 ENDLESS = 2**62
 
 
-def profile(training: Training) -> StepTimes:
-    """Measure `training`, write OUT/profile, print the table and the advice.
+def profile(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
+    """Measure the training that `pretrain` would be with these arguments, write OUT/profile, print table and advice.
+
+    The steps are thrown away: the run itself is as if there had been no profile. Errors are those of `pretrain`.
 
     Returns:
-        What was measured, of this process.
+        The run folder.
     """
+    training = open_training(stores, out, config)
+    times, spans, operators = measured(training)
+    if training.fabric.is_global_zero:
+        _write(out / FOLDER, times, spans, operators)
+        _show(times, out / FOLDER)
+    return out
+
+
+def measured(training: Training) -> tuple[StepTimes, list[Span], torch.profiler.profile]:
+    """Mean times of a step of this process, the spans behind them, and torch's profile."""
     fabric, clock, workers = training.fabric, training.clock, loader_processes(training.config.workers)
     heard: list[Span] = []
     with progress("profile", None) as bar, TemporaryDirectory() as scrap:
@@ -72,10 +83,7 @@ def profile(training: Training) -> StepTimes:
     parts = _sums(spans, PARTS, split.count)
     busy = device_seconds(operators) / OPERATOR_STEPS / whole.seconds if fabric.device.type == "cuda" else None
     times = StepTimes(whole.frames, whole.seconds, whole.waited, parts, loading, workers, available_cores(), busy)
-    if fabric.is_global_zero:
-        _write(training.out / FOLDER, times, spans, operators)
-        _show(times, training.out / FOLDER)
-    return times
+    return times, spans, operators
 
 
 @dataclass(frozen=True)
