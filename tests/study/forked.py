@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,9 @@ def serve() -> None:
 def fork(request: dict[str, Any]) -> int:
     """Start a runner; its process id."""
     if pid := os.fork():
+        # Here too: whoever asks for its group may be sooner than the runner itself.
+        with suppress(PermissionError, ProcessLookupError):
+            os.setpgid(pid, pid)
         return pid
     os.setpgid(0, 0)
     for number, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY | os.O_APPEND | os.O_CREAT)):
