@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from av.error import FFmpegError
 
+from sonolearn.data.scans.decoding import Decoder
 from sonolearn.data.scans.scan import Frame, Pixels, Rejected, Scan
 
 # Formats whose first plane is 8-bit luma: read as it lies, three times faster than a conversion to grey.
@@ -39,21 +40,20 @@ def open_video(path: Path) -> Scan:
 
 
 def read_video(source: str | BinaryIO, takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
-    """Decode a video from its start and give the frames that `takes` takes.
+    """Read a video from its start and give the frames that `takes` takes; others are decoded where these need them.
 
     Raises:
         Rejected: the stream is damaged, or holds fewer frames than its container says.
     """
     with _opened(source) as container:
         stream = _stream(container)
-        # One core a file: files are spread over processes, and one thread holds the fewest frames in memory.
-        stream.codec_context.thread_count = 1
+        decoder = Decoder(source, container, stream, takes)
         fps = float(stream.average_rate or 0)
-        index, packets, start, shape = 0, 0, None, None
+        packets, start, shape = 0, None, None
         try:
             for packet in container.demux(stream):
                 packets += packet.size > 0
-                for frame in packet.decode():
+                for index, frame in decoder.decode(packet):
                     if frame.is_corrupt:
                         raise Rejected("damaged", f"frame {index} cannot be decoded wholly")
                     start = frame.time if start is None else start
@@ -64,13 +64,13 @@ def read_video(source: str | BinaryIO, takes: Callable[[int], bool], colour: boo
                         time = frame.time - start if frame.time is not None and start is not None else None
                         seconds = time if time is not None else index / fps if fps else np.nan
                         yield Frame(index, seconds, *_pixels(frame, colour))
-                    index += 1
         except FFmpegError as error:
-            raise Rejected("damaged", f"decoding stops at frame {index}: the file is damaged or cut off") from error
+            message = f"decoding stops at frame {decoder.next}: the file is damaged or cut off"
+            raise Rejected("damaged", message) from error
         # Packets, not frames: an edit list may rightly hide frames that the container counts.
         if packets < stream.frames:
             raise Rejected("truncated", f"holds {packets} of the {stream.frames} frames that its header promises")
-        if index == 0:
+        if decoder.next == 0:
             raise Rejected("no_frames", "holds no frame")
 
 
