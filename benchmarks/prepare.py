@@ -13,7 +13,7 @@ else. Both take turns in one process with one thread; what counts is processor t
 disturbs less. `frame_skip` 1 cleans five times as many frames for the same decoding.
 
 Two processes are held against one by the clock, from the command line to the finished store, imports included:
-forty recordings of 600 to 795 frames, each of another length, once. Needs two cores with nothing else to do.
+forty recordings of 600 to 795 frames, each of another length. Needs two cores with nothing else to do.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def rows(quick: bool) -> Iterator[Row]:
         clips = [lengthened(clip, folder / "clips" / clip.name, frames) for clip in short]
         for skip, target in ((5, 0.5), (1, None)):
             yield against_decoding(clips, frames, skip, target, folder / "out", repeats=1 if quick else 3)
-        yield two_processes(many(short, folder / "many", quick), folder / "out", repeats=1)
+        yield two_processes(many(short, folder / "many", quick), folder / "out", repeats=1 if quick else 3)
 
 
 def against_decoding(

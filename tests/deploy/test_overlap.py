@@ -1,4 +1,4 @@
-"""Overlap: in order, at the same time, and few items at a time."""
+"""Overlap: in order, at the same time, and few items at a time; and items that are made ahead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sonolearn.deploy.overlap import overlapped
+from sonolearn.deploy.overlap import ahead, overlapped
 
 
 def nothing() -> None:
@@ -68,4 +68,52 @@ def test_a_fault_reaches_the_caller_and_ends_the_threads() -> None:
     before = threading.active_count()
     with pytest.raises(ValueError, match="of 0"):
         list(overlapped(iter(range(9)), fail, 2, nothing))
+    assert threading.active_count() == before
+
+
+# Made ahead
+
+
+def test_items_made_ahead_are_the_same_in_order() -> None:
+    assert list(ahead(iter(range(20)), 3)) == list(range(20))
+    assert list(ahead(iter([None, 0]), 3)) == [None, 0]
+    assert list(ahead(iter(()), 3)) == []
+
+
+def test_they_are_made_in_one_other_thread_and_no_more_than_asked_for() -> None:
+    makers, made, taken, most = set(), 0, 0, 0
+
+    def items() -> Iterator[int]:
+        nonlocal made, most
+        for number in range(30):
+            makers.add(threading.get_ident())
+            made += 1
+            most = max(most, made - taken)
+            yield number
+
+    for _ in ahead(items(), 4):
+        time.sleep(0.002)  # longer than making one
+        taken += 1
+    assert len(makers) == 1
+    assert makers != {threading.get_ident()}
+    assert 1 < most <= 5  # four ahead, and the one that is in use
+
+
+def test_an_item_that_cannot_be_made_raises_in_its_place() -> None:
+    def items() -> Iterator[int]:
+        yield from range(3)
+        raise ValueError("the fourth")
+
+    made = ahead(items(), 8)
+    assert [next(made) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="the fourth"):
+        next(made)
+
+
+def test_who_stops_early_leaves_no_thread() -> None:
+    before = threading.active_count()
+    made = ahead(iter(range(10**9)), 4)
+    assert next(made) == 0
+    assert threading.active_count() == before + 1
+    made.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
@@ -16,6 +16,10 @@ from sonolearn.data.cleaning.clean import clean
 from sonolearn.data.scans.guarded import open_guarded, own_fault
 from sonolearn.data.scans.scan import Frame, Rejected
 from sonolearn.data.store import Frames
+from sonolearn.deploy.overlap import ahead
+
+READ_AHEAD = 16
+"""Frames that are decoded before they are cleaned, at most."""
 
 
 @dataclass
@@ -85,7 +89,10 @@ def batches(scan: Reading, cutting: Cutting) -> Iterator[Batch]:
     held: list[Frame] = []
     try:
         opened = open_guarded(scan.paths)
+        read = opened.read
         scan.kind, scan.patient_id = opened.kind, opened.patient_id
+        # Nothing can be cleaned before the first 48 frames are there, and until then the network has nothing to do.
+        opened = replace(opened, read=lambda takes, colour: ahead(read(takes, colour), READ_AHEAD))
         cleaned = clean(opened, cutting.frame_size, cutting.frame_skip, config=cutting.cleaning)
         for frame in cleaned.frames:
             scan.taken = cleaned.taken

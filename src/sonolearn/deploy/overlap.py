@@ -1,11 +1,11 @@
-"""Clean the next frames while the network computes the last ones, on all cores and in flat memory."""
+"""Decode frames while others are cleaned and others classified: on all cores, in order and in flat memory."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeVar, cast
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -36,5 +36,22 @@ def overlapped(
         while waiting:
             done, future = waiting.popleft()
             yield done, future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def ahead(items: Iterator[Item], most: int) -> Iterator[Item]:
+    """The same items; another thread makes up to `most` of them before they are asked for.
+
+    Raises:
+        Exception: what making an item raises, where that item would have come.
+    """
+    end = object()
+    pool = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(pool.submit(next, items, end) for _ in range(most))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, items, end))
+            yield cast("Item", item)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
