@@ -1,9 +1,10 @@
 """Decode a video but for the frames that are neither taken nor needed by others; that spares up to most of the work.
 
 - Where each frame stands alone (Motion JPEG, uncompressed video), only frames that are taken are decoded.
-- In H.264 and HEVC no other frame is decoded from some B frames. The decoder finds them by their headers and leaves
-  them out where it is told so, packet by packet; frames then need another way to their number, and their times are it.
-- All else is decoded whole.
+- In H.264 some B frames are not referred to by any other. The decoder knows them by their headers (nal_ref_idc 0) and
+  leaves them out where it is told so, packet by packet. Frames can no longer be counted then: their times tell their
+  numbers.
+- All else is decoded whole; also HEVC, where the decoder takes frames for unused that a higher temporal layer may use.
 
 What is decoded is the same to the last bit. Damage in a frame that is left out is not noticed, and does no harm.
 """
@@ -16,7 +17,6 @@ from typing import Any, BinaryIO
 import av
 from av.error import FFmpegError
 
-_WITH_UNUSED_FRAMES = ("h264", "hevc")
 _WHOLE_PACKETS = ("mov", "matroska")  # containers whose packets are pictures, each with its time
 Takes = Callable[[int], bool]
 
@@ -42,7 +42,7 @@ class Decoder:
         self._number_at: dict[int, int] = {}
         # One core a file: files are spread over processes, and one thread holds the fewest frames in memory.
         self._context.thread_count = 1
-        times_tell = self._context.name in _WITH_UNUSED_FRAMES and container.format.name.startswith(_WHOLE_PACKETS)
+        times_tell = self._context.name == "h264" and container.format.name.startswith(_WHOLE_PACKETS)
         if times_tell and isinstance(source, str):
             numbers = numbers_by_time(source)
             if not all(map(takes, numbers.values())):
