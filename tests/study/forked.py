@@ -195,6 +195,22 @@ def every_task_dies_once(number: int) -> None:
     local.perform = perform
 
 
+def first_task_dies() -> None:
+    """The Ray worker that begins a study's first task is killed at its first write; called in each worker."""
+    from sonolearn.study.engines import ray
+
+    perform_task, doomed = ray.perform, [False]
+
+    def perform(folder: Any, task: Any, loaders: int) -> Any:
+        with suppress(FileExistsError):
+            (folder.out.parent / "died").touch(exist_ok=False)
+            doomed[0] = True
+        return perform_task(folder, task, loaders)
+
+    _die_at_write(lambda: doomed[0], lambda: 1)
+    ray.perform = perform
+
+
 def fine_tuning_always_dies(number: int) -> None:
     """The worker is killed whenever it fine-tunes with this seed."""
     from sonolearn.study import tasks

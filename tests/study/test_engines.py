@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,52 +150,27 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def ray_on_two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Ray on two cores of this machine, which engines join; a word that its workers have in their environment."""
+def ray_on_two_cores(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Ray on two cores of this machine, which engines join; a parameter names what its workers call at their start."""
     ray = pytest.importorskip("ray")
-    mark = f"sonolearn-test-{os.getpid()}"
-    env = {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1", "MARK": mark}
+    env = {"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}}
+    if at_start := getattr(request, "param", None):
+        env["worker_process_setup_hook"] = at_start
     ray.init(
         address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000,
-        runtime_env={"env_vars": env},
+        runtime_env=env,
     )  # fmt: skip
-    yield mark
+    yield
     ray.shutdown()
 
 
-def kill_one_that_works(mark: str, folder: StudyFolder) -> None:
-    """SIGKILL a Ray worker that is seen at a task; again if its task had just ended."""
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        for path in Path("/proc").glob("[0-9]*"):
-            # Another's process, or one that has just ended, cannot be read.
-            with suppress(OSError):
-                works = (path / "cmdline").read_bytes().startswith(b"ray::work")
-                if works and mark.encode() in (path / "environ").read_bytes():
-                    os.kill(int(path.name), signal.SIGKILL)
-                    if a_task_is_lost(folder, within=10):
-                        return
-        time.sleep(0.01)
-
-
-def a_task_is_lost(folder: StudyFolder, within: float) -> bool:
-    """Whether the runner notices a lost worker in so many seconds."""
-    end = time.monotonic() + within
-    while time.monotonic() < end:
-        if folder.timings.exists() and "lost" in folder.timings.read_text():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 @pytest.mark.slow
+@pytest.mark.usefixtures("ray_on_two_cores")
+@pytest.mark.parametrize("ray_on_two_cores", ["study.forked.first_task_dies"], indirect=True)
 def test_ray_gives_the_table_that_other_engines_give_even_when_a_worker_is_lost(
-    plan: Path, ray_on_two_cores: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killer = threading.Thread(target=kill_one_that_works, args=(ray_on_two_cores, StudyFolder(tmp_path / "ray")))
-    killer.start()
     run_study(plan, tmp_path / "ray", StudyRunConfig(engine="ray", threads=1))
-    killer.join()
     rows = read_timings(StudyFolder(tmp_path / "ray"))
     assert rows["outcome"].value_counts().to_dict() == {"done": 5, "lost": 1}
     assert rows["workers"].unique().tolist() == [2]
@@ -210,7 +183,8 @@ def test_ray_gives_the_table_that_other_engines_give_even_when_a_worker_is_lost(
 
 
 @pytest.mark.slow
-def test_what_runs_on_ray_is_stopped_on_request(ray_on_two_cores: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("ray_on_two_cores")
+def test_what_runs_on_ray_is_stopped_on_request(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "out")
     engine = RayEngine(folder, None, None, None)
     assert engine.free == 2
