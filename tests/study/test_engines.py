@@ -150,9 +150,11 @@ def test_a_cluster_that_does_not_answer_is_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def ray_on_two_cores(request: pytest.FixtureRequest) -> Iterator[None]:
+def ray_on_two_cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Ray on two cores of this machine, which engines join; a parameter names what its workers call at their start."""
     ray = pytest.importorskip("ray")
+    # Ray's workers give way to all others otherwise, and starve beside a test that computes.
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     env = {"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}}
     if at_start := getattr(request, "param", None):
         env["worker_process_setup_hook"] = at_start
