@@ -30,7 +30,7 @@ def labels(table: Sequence[tuple[int, str]], part: str = "train") -> pd.DataFram
 
 
 @given(tables, seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_patient_is_in_two_parts_and_every_part_has_patients(table: list[tuple[int, str]], seed: int) -> None:
     parts = split(table, seed)
     of_patient = {p: {part for (q, _), part in zip(table, parts, strict=True) if p == q} for p, _ in table}
@@ -40,7 +40,7 @@ def test_no_patient_is_in_two_parts_and_every_part_has_patients(table: list[tupl
 
 
 @given(tables, seeds, st.randoms())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_neither_pseudonyms_nor_the_order_of_labels_matter(
     table: list[tuple[int, str]], seed: int, random: object
 ) -> None:
@@ -82,7 +82,7 @@ def test_a_share_of_zero_gives_an_empty_part() -> None:
 
 
 @given(tables, seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_fractions_nest_and_keep_one_image_of_each_class(table: list[tuple[int, str]], seed: int) -> None:
     before: set[int] = set()
     for fraction in (0.01, 0.05, 0.1, 0.25, 0.5, 1.0):

@@ -179,7 +179,7 @@ def test_the_optimiser_moves_as_that_of_torch(weight_decay: float) -> None:
         assert torch.allclose(found, expected, rtol=0, atol=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(0, 0.99) | st.sampled_from([0.125, 0.5, 255 / 256]), st.integers(0, 2**32 - 1))
 def test_dropout_keeps_its_share_and_is_the_same_for_a_seed(rate: float, seed: int) -> None:
     kept, again = np.empty((2, 70, 57), np.float32)
@@ -199,7 +199,7 @@ def test_dropout_goes_on_where_it_stood_in_a_new_batch() -> None:
     assert abs(agreement - 0.5) < 0.1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 30), st.integers(0, 2**32 - 1))
 def test_balanced_accuracies_equal_scikit_learn(n: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

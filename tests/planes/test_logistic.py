@@ -126,7 +126,7 @@ def test_batches_cut_by_memory_give_the_same(monkeypatch: pytest.MonkeyPatch) ->
         assert one.predict(valid[0]) == pytest.approx(other.predict(valid[0]), abs=1e-6)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.permutations(range(6)), st.integers(0, 2**32 - 1))
 def test_neither_the_order_of_subsets_nor_of_their_images_matters(order: list[int], seed: int) -> None:
     train, valid = images(60, 20), images(30, 20, seed=1)

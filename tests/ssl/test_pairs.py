@@ -38,7 +38,7 @@ frames_of_scans = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(frames=frames_of_scans, seconds=st.sampled_from([0.1, 0.5, 1.0]))
 def test_neighbours_are_all_other_frames_of_the_scan_within_the_time_and_no_others(frames, seconds) -> None:
     scan, time = zip(*frames, strict=True)

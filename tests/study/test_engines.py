@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -105,8 +106,9 @@ def test_workers_do_tasks_survive_failures_and_are_replaced_when_they_die(tmp_pa
 
     assert do("first", "dies") == {"first": "done", "dies": "lost"}
     # Idle workers may die as well: nobody's task is lost.
-    os.kill(process("first"), signal.SIGKILL)
-    time.sleep(0.2)
+    (idle,) = [child for child in multiprocessing.active_children() if child.pid == process("first")]
+    idle.kill()
+    idle.join()
     assert do("second fails", "third") == {"second fails": "failed", "third": "done"}
     assert do("fourth") == {"fourth": "done"}
     living = {process("second fails"), process("third")}

@@ -109,7 +109,7 @@ def test_what_failed_before_is_left_out_with_all_that_needs_it(tasks: list[Task]
     assert finish(Schedule(tasks, {made.name, fine.name})) == {task.name for task in tasks} - out
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_whatever_happens_every_task_ends_once_and_after_what_it_needs(data: st.DataObject, tasks: list[Task]) -> None:
     schedule, running = Schedule(tasks, ()), list[Task]()

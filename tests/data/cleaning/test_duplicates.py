@@ -106,7 +106,7 @@ def test_a_print_is_the_signs_of_the_lowest_frequencies_by_scipy() -> None:
     assert np.count_nonzero(bits[1:] != expected) <= 6
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 40), st.integers(0, 256), st.integers(0, 2**32 - 1), st.integers(1, 9))
 def test_near_pairs_are_those_of_brute_force(count: int, limit: int, seed: int, block: int) -> None:
     rng = np.random.default_rng(seed)

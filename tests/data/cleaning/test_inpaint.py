@@ -21,7 +21,7 @@ def cross(x: int, y: int, value: int = 1) -> np.ndarray:
     return marks
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(-3, 165), st.integers(-3, 125)), max_size=5), st.sampled_from(sorted(METHODS)))
 def test_pixels_that_are_not_marked_stay_as_they_are(places: list[tuple[int, int]], method: Method) -> None:
     marks = np.zeros(SPECKLE.shape, np.uint8)

@@ -90,7 +90,7 @@ configs = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(pictures(), st.lists(regions, max_size=3), configs)
 def test_frames_of_any_size_and_content_have_one_outcome(
     frames: list[Pixels], regions: list[Region], config: CleaningConfig
@@ -100,7 +100,7 @@ def test_frames_of_any_size_and_content_have_one_outcome(
         assert len(found) == len(frames)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(2, 120), st.integers(2, 120), st.integers(1, 5), st.booleans(), configs)
 def test_videos_with_colour_at_half_the_size_have_one_outcome(
     height: int, width: int, count: int, coloured: bool, config: CleaningConfig

@@ -24,7 +24,7 @@ def frames_of(pictures: list[Pixels]) -> Iterator[Frame]:
     yield from (Frame(index, index / 10, pixels) for index, pixels in enumerate(pictures))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from(sorted(LAYOUTS)), st.integers(1, 70)), max_size=6))
 def test_pieces_are_the_frames_in_their_order_cut_wherever_the_layout_changes(runs: list[tuple[str, int]]) -> None:
     names = [name for name, count in runs for _ in range(count)]
@@ -87,7 +87,7 @@ def test_no_frames_are_no_pieces() -> None:
     assert list(pieces(iter(()))) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from([(96, 128), (100, 131), (20, 28), (24, 32)]),
     st.integers(0, 60),

@@ -15,7 +15,7 @@ from sonolearn.data.cleaning.shapes import Shape, fit_shape, rectangle
 HEIGHT, WIDTH = 330, 384
 ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH].astype(float)
 QUICK = settings(
-    max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow],
+    max_examples=12, derandomize=True, suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.generate],
 )  # fmt: skip
 

@@ -97,7 +97,7 @@ def test_taken_frames_are_those_of_whole_decoding(name: str, step: int, videos: 
 
 
 @given(chosen=st.sets(st.integers(0, COUNT - 1), max_size=8), name=st.sampled_from(sorted(VIDEOS)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_so_are_any_frames_that_a_table_names(chosen: set[int], name: str, videos: dict[str, Path]) -> None:
     check(list(open_scan(videos[name]).frames(only=chosen)), decoded_wholly(videos[name]), sorted(chosen))
 

@@ -99,7 +99,7 @@ def test_the_interior_holds_dark_fluid_but_neither_the_outside_nor_the_border() 
     assert inside[~truth].max() == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(frame=hnp.arrays(np.uint8, st.tuples(st.integers(1, 70), st.integers(1, 70))))
 def test_every_picture_that_is_not_black_has_beams(frame) -> None:
     lit = lit_part(frame)

@@ -56,7 +56,7 @@ def test_turning_there_and_back_keeps_the_middle() -> None:
     assert np.abs(back[middle, middle].astype(int) - original[middle, middle]).max() <= 3
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), degrees=st.floats(-360, 360))
 def test_any_frame_keeps_its_shape_and_is_not_changed(height, width, degrees) -> None:
     original = frame(height, width)

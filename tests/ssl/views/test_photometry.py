@@ -82,7 +82,7 @@ def test_what_cannot_fit_leaves_the_view_unchanged() -> None:
     assert np.array_equal(erase(view, (1.5, 2.0), (1.0, 1.0), np.random.default_rng(0)), view)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(height=st.integers(1, 12), width=st.integers(1, 12), seed=st.integers(0, 2**32), high=st.floats(0.02, 1))
 def test_tiny_views_never_fail_and_the_seed_decides(height, width, seed, high) -> None:
     view = speckle(height, width, seed)

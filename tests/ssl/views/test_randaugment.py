@@ -126,7 +126,7 @@ def test_tiny_views_are_torchvisions(name, shape) -> None:
             assert np.abs(ours - theirs).max() <= 1, (magnitude, sign)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     height=st.integers(1, 50),
     width=st.integers(1, 50),

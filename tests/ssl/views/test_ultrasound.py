@@ -196,7 +196,7 @@ def test_views_of_the_preset_keep_the_frame_recognisable() -> None:
     assert np.median(alike) > 0.85
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     frame=hnp.arrays(
         np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 90)), elements=st.integers(0, 255), fill=st.just(90)

@@ -27,7 +27,7 @@ def frame(height: int = 48, width: int = 48) -> np.ndarray:
     return (127 + 90 * np.sin(x / 5) * np.cos(y / 7)).astype(np.uint8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 90),
     width=st.integers(1, 90),

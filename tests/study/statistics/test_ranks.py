@@ -39,7 +39,7 @@ def pretrained(name: str, seed: int, fraction: float, pretraining: int) -> dict[
     return row(name, seed, fraction=fraction, pretrain_seed=pretraining, pool="all")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(TIED_SCORES)
 def test_nemenyis_p_values_are_those_of_scikit_posthocs(scores: np.ndarray) -> None:
     expected = scikit_posthocs.posthoc_nemenyi_friedman(scores).to_numpy()
