@@ -25,7 +25,7 @@ COMMANDS = {
     "phantom": Command(commands.phantom, config.PhantomConfig, "out"),
     "prepare": Command(commands.prepare, config.PrepareConfig, "paths", "*"),
     "pretrain": Command(commands.pretrain, config.PretrainConfig, "stores", "+", recipes.layer_asked_for),
-    "classify": Command(commands.classify, config.ClassifyConfig, "store"),
+    "classify": Command(commands.classify, config.ClassifyConfig, "store", layer=recipes.classify_layer_asked_for),
     "predict": Command(commands.predict, config.PredictConfig, "paths", "+"),
     "report": Command(commands.report, None, "runs", "+"),
     "study plan": Command(commands.study_plan, StudyPlanConfig, "plan"),

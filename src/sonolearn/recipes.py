@@ -1,25 +1,35 @@
-"""Settings of every SSL method side by side: those of the study, and those of the method's own paper.
+"""Settings of every SSL method side by side: to adapt ImageNet weights, those of the study, those of its own paper.
 
-Sources. `study` is the table of Benjamin et al. (ASMUS 2023, arXiv 2407.21738); what it leaves open is the paper's.
-`paper` is each method's own paper, named at its recipe. A recipe is only a layer of defaults: options on the command
-line and in YAML files go over it. The head's and the loss's settings of the study are the defaults of
-`sonolearn.config.methods` and are not repeated here.
+Sources. `adapt`, the default, was chosen by the search in docs/results/search.md. `study` is the table of Benjamin et
+al. (ASMUS 2023, arXiv 2407.21738); what it leaves open is the paper's. `paper` is each method's own paper, named at its
+recipe. A recipe is only a layer of defaults: options on the command line and in YAML files go over it. The head's and
+the loss's settings of the study are the defaults of `sonolearn.config.methods` and are not repeated here.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sonolearn.config import Method, OptimizerConfig, PretrainConfig, Recipe, ViewsConfig
+from sonolearn.config import (
+    ClassifyConfig,
+    ClassifyRecipe,
+    Method,
+    OptimizerConfig,
+    PretrainConfig,
+    Recipe,
+    ViewsConfig,
+)
+from sonolearn.config.classify import GENTLE_VIEWS
 from sonolearn.console import UserError
 
 Options = dict[str, Any]
 """Options of `pretrain`, nested as in a YAML file."""
 
-# Batch sizes of the study and starts other than random weights count only where a recipe is asked for by name: most
-# GPUs cannot hold 2048 pairs of frames, and most clusters cannot download ImageNet weights.
+# The study's batch sizes and ImageNet start count only where its recipe is asked for by name, not where --recipe null
+# takes its other settings: most GPUs cannot hold 2048 pairs of frames.
 ONLY_BY_NAME = ("batch_size", "epochs", "init")
 
 # Both views alike, strong jitter (SimCLR's s = 1): study, and SimCLR's appendix A.
@@ -120,15 +130,45 @@ PAPER: dict[Method, Options] = {
     },
 }
 
-RECIPES: dict[Recipe, dict[Method, Options]] = {"study": STUDY, "paper": PAPER}
+# Continue from ImageNet weights for a few hundred steps: minutes on a GPU, half an hour on two CPU cores.
+SHORT = {
+    "init": "imagenet",
+    "image_size": 112,
+    "batch_size": 64,
+    "epochs": 10_000,
+    "max_steps": 400,
+    "valid_every": 5,
+    "views": ULTRASOUND_VIEWS,
+    "optimizer": {"name": "adamw", "lr": 3e-4, "lr_batch": 64, "weight_decay": 1e-4, "warmup_steps": 40},
+}  # fmt: skip
+
+ADAPT: dict[Method, Options] = {
+    "autoencoder": {**SHORT, "views": STUDY["autoencoder"]["views"]},
+    "inpainting": {**SHORT, "views": STUDY["inpainting"]["views"]},
+    "simclr": {**SHORT, "simclr": {"temperature": 0.2}},
+    # Queue and momentum for hundreds of steps, not for hundreds of thousands.
+    "moco": {**SHORT, "moco": {"queue": 1024, "temperature": 0.2, "momentum": 0.98, "projector_norm": True}},
+    "byol": {**SHORT, "byol": {"momentum": 0.98}},
+    "barlow_twins": {**SHORT, "barlow_twins": {"projector": (1024, 1024)}},
+    "vicreg": {**SHORT, "vicreg": {"projector": (1024, 1024)}},
+}
+
+RECIPES: dict[Recipe, dict[Method, Options]] = {"adapt": ADAPT, "study": STUDY, "paper": PAPER}
+
+# The study's protocol of classification: Benjamin et al., section "Downstream protocol".
+CLASSIFY_STUDY: Options = {
+    "recipe": "study", "valid": "whole", "solver": "adamw", "standardise": "each", "head": "random", "epochs": 100,
+    "min_steps": 0, "batch_size": 128, "lr": 1e-3, "schedule": "constant", "layer_decay": 1.0, "weight_decay": 1e-6,
+    "dropout": 0.5, "views": {**RECONSTRUCTION_VIEWS, "flip": 0.5, "randaugment": (5, 5), "name": "study"},
+}  # fmt: skip
 
 
-def recipe(method: Method = "barlow_twins", name: Recipe | None = None, **changes: Any) -> PretrainConfig:
+def recipe(method: Method = "vicreg", name: Recipe | None = "adapt", **changes: Any) -> PretrainConfig:
     """The configuration of a method, with its recipe's views, optimiser and head.
 
     Args:
         method: SSL method.
-        name: study, paper, or None for the study's at a batch of 256 and from random weights.
+        name: adapt, study, paper, or None for the study's at a batch of 256 and from random weights.
         changes: any fields of `PretrainConfig`; a dict changes some fields of a group, such as
             `optimizer={"lr": 0.1}` or `views={"name": "ultrasound", "rotation": 5}`.
 
@@ -141,30 +181,67 @@ def recipe(method: Method = "barlow_twins", name: Recipe | None = None, **change
     return config
 
 
-def layer(method: Method, name: Recipe | None = None, views: str | None = None) -> Options:
+def classify_recipe(name: ClassifyRecipe = "adapt", **changes: Any) -> ClassifyConfig:
+    """The configuration of `classify` by a recipe, some fields changed as in `recipe`.
+
+    >>> classify_recipe("study", mode="linear").solver
+    'adamw'
+    """
+    config: ClassifyConfig = _changed(_changed(ClassifyConfig(), classify_layer(name)), changes)
+    return config
+
+
+def classify_layer(name: ClassifyRecipe = "adapt") -> Options:
+    """A recipe of `classify` as options."""
+    if name == "adapt":
+        return {}
+    return {**CLASSIFY_STUDY, "views": {**dataclasses.asdict(ViewsConfig()), **CLASSIFY_STUDY["views"]}}
+
+
+def classify_layer_asked_for(words: Sequence[str], from_files: Mapping[str, Any]) -> Options:
+    """The recipe of `classify` that a command line and YAML files ask for."""
+    return classify_layer("study") if _last(words, "--recipe", from_files.get("recipe")) == "study" else {}
+
+
+def layer(method: Method, name: Recipe | None = "adapt", views: str | None = None) -> Options:
     """The recipe of a method as options, with the preset of views that is asked for, or the recipe's own."""
     chosen = _recipe(method, name or "study")
     options = {key: value for key, value in chosen.items() if name or key not in ONLY_BY_NAME}
-    preset = views or name or "study"
-    preset_views = ULTRASOUND_VIEWS if preset == "ultrasound" else _recipe(method, preset)["views"]
+    options["views"], preset = _views(method, name, views)
     # Whole groups, so that nothing of another method's recipe shows through.
-    options["views"] = {**dataclasses.asdict(ViewsConfig()), **preset_views, "name": preset}
+    options["views"] = {**dataclasses.asdict(ViewsConfig()), **options["views"], "name": preset}
     options["optimizer"] = {**dataclasses.asdict(OptimizerConfig()), **options["optimizer"]}
     return {"method": method, "recipe": name, **options}
+
+
+def _views(method: Method, name: Recipe | None, asked: str | None) -> tuple[Options, str]:
+    """Views of a preset, and the preset's name."""
+    shared = {"ultrasound": ULTRASOUND_VIEWS, "gentle": GENTLE_VIEWS}
+    if asked in shared:
+        return shared[asked], asked
+    if asked is None and name == "adapt":
+        own = _recipe(method, name)["views"]
+        return own, "ultrasound" if own is ULTRASOUND_VIEWS else "study"
+    preset = typing.cast(Recipe, asked or name or "study")
+    return _recipe(method, preset)["views"], preset
 
 
 def layer_asked_for(words: Sequence[str], from_files: Mapping[str, Any]) -> Options:
     """The recipe that a command line and YAML files ask for; what they misspell is left for the parser to refuse."""
     groups = {key: value if isinstance(value, dict) else {} for key, value in from_files.items()}
-    method = _last(words, "--method", from_files.get("method", "barlow_twins"))
-    name = _last(words, "--recipe", from_files.get("recipe"))
+    method = _last(words, "--method", from_files.get("method", "vicreg"))
+    name = _last(words, "--recipe", from_files.get("recipe", "adapt"))
     views = _last(words, "--views.name", groups.get("views", {}).get("name"))
-    known = method in STUDY and name in (None, "null", *RECIPES) and views in (None, "ultrasound", *RECIPES)
+    known = (
+        method in STUDY
+        and name in (None, "null", *RECIPES)
+        and views in (None, "ultrasound", "gentle", "study", "paper")
+    )
     return layer(method, None if name == "null" else name, views) if known else {}
 
 
-def _recipe(method: Method, name: str) -> Options:
-    recipes = PAPER if name == "paper" else STUDY
+def _recipe(method: Method, name: Recipe) -> Options:
+    recipes = RECIPES.get(name, STUDY)
     if method not in recipes:
         raise UserError(f"--recipe {name}: {method} has no paper of its own; take --recipe study")
     return recipes[method]

@@ -5,7 +5,7 @@ place. Values that make no sense are refused here, before any data are read. Wha
 stands in `sonolearn.recipes`.
 """
 
-from sonolearn.config.classify import ClassifyConfig, DemoConfig, Mode
+from sonolearn.config.classify import ClassifyConfig, ClassifyRecipe, DemoConfig, Mode, Standardise
 from sonolearn.config.cleaning import CleaningConfig
 from sonolearn.config.data import Columns, PhantomConfig, PrepareConfig
 from sonolearn.config.encoder import EncoderConfig, Precision
@@ -28,6 +28,7 @@ __all__ = [
     "BYOLConfig",
     "BarlowTwinsConfig",
     "ClassifyConfig",
+    "ClassifyRecipe",
     "CleaningConfig",
     "Columns",
     "DemoConfig",
@@ -46,6 +47,7 @@ __all__ = [
     "PretrainConfig",
     "Recipe",
     "SimCLRConfig",
+    "Standardise",
     "VICRegConfig",
     "ViewsConfig",
 ]

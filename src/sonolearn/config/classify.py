@@ -2,50 +2,81 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
-from typing import Literal
+from typing import Any, Literal
 
-from sonolearn.checks import at_least_one, not_negative, positive, require, require_each
+from sonolearn.checks import at_least_one, not_negative, positive, require, require_each, share
 from sonolearn.config.encoder import EncoderConfig, Precision
+from sonolearn.config.views import ViewsConfig
 
 Mode = Literal["finetune", "linear", "knn"]
-Solver = Literal["adamw", "logistic"]
+Solver = Literal["logistic", "adamw"]
+Standardise = Literal["shared", "each", "none"]
+ClassifyRecipe = Literal["adapt", "study"]
+
+GENTLE_VIEWS: dict[str, Any] = {
+    "name": "gentle", "crop_scale": (0.7, 1.0), "crop_ratio": (0.9, 1.1), "rotation": 10.0, "jitter": 0.8,
+    "brightness": 0.2, "contrast": 0.2, "blur": (0.0, 0.0), "solarize": (0.0, 0.0),
+}  # fmt: skip
+"""Views that leave a plane the plane that it is."""
 
 
 @dataclass(frozen=True)
 class ClassifyConfig(EncoderConfig):
     """Options of `sonolearn classify`: a plane classifier from few labels, measured over fractions and seeds."""
 
+    recipe: ClassifyRecipe = "adapt"
+    """adapt: settings for few labels, the defaults below; study: the study's protocol to the letter."""
     mode: Mode = "finetune"
     """finetune: all weights; linear: a linear head on frozen features; knn: weighted nearest neighbours on them."""
     fractions: tuple[float, ...] = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
     """Label fractions: shares of the labelled training images."""
     seeds: int = 3
     """Number of seeds; 3 means the seeds 0, 1 and 2. Each draws its own labels, head, order and views."""
+    valid: Literal["within", "whole"] = "within"
+    """What chooses where something is chosen. within: patients of the label fraction itself, so that no other label is
+    used; whole: the validation part, as in the study, whose labelled images then count as used."""
     image_size: int | None = None
     """Side of the input in px; None: what the encoder was pre-trained with, else 224."""
-    epochs: int = 100
-    """Passes over the training images; the one with the best validation balanced accuracy is tested."""
+    solver: Solver = "logistic"
+    """linear: logistic: L2 logistic regression to its optimum; adamw as in the study."""
+    regularisations: tuple[float, ...] = (0.03, 0.3, 1.0, 3.0, 10.0)
+    """logistic: strengths to choose from, each the lambda of (lambda / 2) times the squared norm of the weights. Where
+    a class comes from one patient only, within chooses nothing and takes the middle one."""
+    standardise: Standardise = "shared"
+    """linear, and the head that finetune starts from: shared: features divided by one spread for all, the root of their
+    mean variance; each: by its own (batch norm without affine, as in the study), which few images estimate badly;
+    none: raw."""
+    head: Literal["logistic", "random"] = "logistic"
+    """finetune: start from the logistic head of the frozen encoder, or from random weights as in the study."""
+    epochs: int = 20
+    """Passes over the training images."""
+    min_steps: int = 100
+    """finetune: optimiser steps at least, however few images there are."""
     max_steps: int | None = None
-    """Stop after so many optimiser steps, if that comes first."""
-    batch_size: int = 128
+    """Optimiser steps at most."""
+    batch_size: int = 32
     """Images in a step."""
-    lr: float = 1e-3
+    lr: float = 3e-4
     """Learning rate of AdamW."""
-    weight_decay: float = 1e-6
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """finetune: cosine: linear warm-up, then a cosine to 0; constant: neither."""
+    warmup: float = 0.1
+    """finetune, cosine: share of the steps that warm up."""
+    layer_decay: float = 0.75
+    """finetune: each layer of the encoder learns at this times the rate of the next one."""
+    weight_decay: float = 0.05
     """Weight decay of AdamW."""
-    dropout: float = 0.5
+    dropout: float = 0.0
     """Dropout on the features before the linear layer."""
-    randaugment: tuple[int, int] = (5, 5)
-    """RandAugment operations and magnitude (0 to 30) of the training views of finetune; 0 operations for none."""
-    standardise: bool = True
-    """linear: batch norm without affine between features and head."""
-    solver: Solver = "adamw"
-    """linear: adamw as in the study; logistic: L2 logistic regression to its optimum, its strength chosen on the
-    validation part."""
-    regularisations: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-    """logistic: strengths to choose from, each the lambda of (lambda / 2) times the squared norm of the weights."""
+    average: float = 0.98
+    """finetune with a logistic head: share that the averaged weights keep of themselves in a step."""
+    mixture: float = 0.5
+    """finetune with a logistic head: the classifier lies this far on the way from the linear evaluation (0) to the
+    averaged weights (1); `--valid whole` chooses it."""
+    views: ViewsConfig = field(default_factory=lambda: ViewsConfig(**GENTLE_VIEWS))
+    """finetune: augmentation of the training images."""
     neighbours: int = 20
     """knn: how many neighbours vote."""
     temperature: float = 0.07
@@ -77,8 +108,9 @@ class ClassifyConfig(EncoderConfig):
             f"--regularisations {list(self.regularisations)}: give numbers above 0",
         )
         require_each(self, at_least_one, "give at least 1", "seeds", "epochs", "max_steps", "neighbours")
-        require_each(self, positive, "give more than 0", "lr", "temperature")
-        require_each(self, not_negative, "give 0 or more", "weight_decay", "workers")
+        require_each(self, positive, "give more than 0", "lr", "temperature", "layer_decay")
+        require_each(self, not_negative, "give 0 or more", "weight_decay", "workers", "min_steps")
+        require_each(self, share, "give a share from 0 to 1", "warmup", "average", "mixture", "layer_decay")
         require(
             self.image_size is None or self.image_size >= 16, f"--image_size {self.image_size}: give at least 16 px"
         )
@@ -88,11 +120,6 @@ class ClassifyConfig(EncoderConfig):
         )
         require(self.batch_size >= 2, f"--batch_size {self.batch_size}: give at least 2")
         require(0 <= self.dropout < 1, f"--dropout {self.dropout}: give 0 to below 1")
-        operations, magnitude = self.randaugment
-        require(
-            operations >= 0 and 0 <= magnitude <= 30,
-            f"--randaugment {operations} {magnitude}: give 0 or more operations and a magnitude from 0 to 30",
-        )
 
 
 @dataclass(frozen=True)

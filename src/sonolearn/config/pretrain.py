@@ -22,7 +22,7 @@ from sonolearn.config.pool import PoolConfig
 from sonolearn.config.views import PositivesConfig, ViewsConfig
 
 Method = Literal["autoencoder", "inpainting", "simclr", "moco", "byol", "barlow_twins", "vicreg"]
-Recipe = Literal["study", "paper"]
+Recipe = Literal["adapt", "study", "paper"]
 RECONSTRUCTING = ("autoencoder", "inpainting")
 
 
@@ -76,8 +76,9 @@ class PretrainConfig(EncoderConfig):
     method: Method = "barlow_twins"
     """SSL method."""
     recipe: Recipe | None = None
-    """study: the settings of the study, batch size and start included; paper: those of the method's own paper, epochs
-    included; none: the study's, at a batch of 256 and from random weights."""
+    """adapt, the default of the command line: a few hundred steps on from ImageNet weights; study: the settings of the
+    study, batch size and start included; paper: those of the method's own paper, epochs included; null: the study's, at
+    a batch of 256 and from random weights."""
     epochs: int = 100
     """Passes over the training frames."""
     max_steps: int | None = None

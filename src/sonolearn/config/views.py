@@ -16,8 +16,9 @@ class ViewsConfig:
     they do nothing to a grey frame.
     """
 
-    name: Literal["study", "paper", "ultrasound"] = "study"
-    """Preset: the study's, the original paper's, or one made for ultrasound; the options below change it."""
+    name: Literal["study", "paper", "ultrasound", "gentle"] = "study"
+    """Preset: the study's, the original paper's, one made for ultrasound, or weak changes for fine-tuning; the options
+    below change it."""
     crop_scale: tuple[float, float] = (0.08, 1.0)
     """Smallest and largest share of the frame's area that the random resized crop takes."""
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)

@@ -16,9 +16,9 @@ import pandas as pd
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import Interrupted, ProgressBar, UserError, progress
 from sonolearn.data.splits import label_fraction
-from sonolearn.data.store import PARTS, Store
+from sonolearn.data.store import Store
 from sonolearn.planes.head import Fitted
-from sonolearn.planes.images import Labelled, check_labels, describe_store
+from sonolearn.planes.images import Labelled, check_labels, describe_store, parts_used
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.planes.material import Material
 from sonolearn.planes.overlap import check_overlap
@@ -49,7 +49,7 @@ def classify(store: Path, out: Path, config: ClassifyConfig) -> pd.DataFrame:
         Interrupted: Ctrl-C; finished units are kept.
     """
     source = Store(store)
-    labels = check_labels(source, PARTS)
+    labels = check_labels(source, parts_used(config))
     initialisation = Initialisation(config)
     claim(out, "classify", initialisation.settings, {"store": source.fingerprint, **initialisation.hashes})
     write_json(out / DATA_FILE, {"store": describe_store(source, labels), "initialisation": initialisation.describe()})

@@ -40,7 +40,7 @@ def grad_cam(classifier: PlaneClassifier, images: Tensor, classes: Tensor) -> Te
     if features.ndim != 4:
         return None
     features.requires_grad_()
-    logits = classifier.head(encoder.forward_head(features))  # type: ignore[operator]
+    logits = classifier.logits(encoder.forward_head(features))  # type: ignore[operator]
     (gradient,) = torch.autograd.grad(logits.gather(1, classes[:, None]).sum(), features)
     maps = (gradient.mean((2, 3), keepdim=True) * features).sum(1).relu().detach()
     return maps / maps.amax((1, 2), keepdim=True).clamp_min(1e-12)

@@ -15,6 +15,21 @@ from sonolearn.planes.metrics import balanced_accuracy
 from sonolearn.runs import generator_for, seed_for
 
 Probabilities = NDArray[np.float32]
+NEVER = -1e4
+"""A bias that makes the probability of its class 0 in float32."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A labelled validation part, where one chooses epochs and strengths (`--valid whole`).
+
+    Attributes:
+        features: (m, F) features, or (m, H, W) uint8 images.
+        targets: (m,) their classes.
+    """
+
+    features: Tensor
+    targets: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,7 @@ class Fitted:
         classifier: the fine-tuned network itself; None of other modes.
         normalisation: mean and deviation of grey values (0 to 1) that it takes.
         linear: the head, of mode linear.
+        regularisation: lambda of a logistic head; None of others.
     """
 
     predict: Callable[[Tensor], Probabilities]
@@ -56,22 +72,46 @@ class Fitted:
     classifier: PlaneClassifier | None = None
     normalisation: tuple[float, float] = (0.5, 0.5)
     linear: LinearHead | None = None
+    regularisation: float | None = None
 
 
 class PlaneClassifier(nn.Module):
-    """Encoder, dropout on its features, one linear layer: (N, 1, H, W) float32 to (N, C) logits."""
+    """Encoder, standardisation and dropout of its features, one linear layer: (N, 1, H, W) float32 to (N, C) logits."""
+
+    centre: Tensor
+    scale: Tensor
 
     def __init__(self, encoder: nn.Module, features: int, classes: int, dropout: float, seed: int) -> None:
         """A classifier on an encoder of `features` features; the head's weights come from `seed`."""
         super().__init__()
         self.encoder = encoder
+        self.register_buffer("centre", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
         self.dropout = nn.Dropout(dropout)
         self.head = make_head(features, classes, seed)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of normalised images."""
-        logits: Tensor = self.head(self.dropout(self.encoder(images)))
+        return self.logits(self.encoder(images))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(N, C) logits of (N, F) features of the encoder."""
+        logits: Tensor = self.head(self.dropout((features - self.centre) * self.scale))
         return logits
+
+    @torch.no_grad()
+    def start_from(self, head: LinearHead, scale: Tensor) -> None:
+        """Give the network the logits of a fitted head; `scale`, (F,), is what its features are multiplied by."""
+        self.centre.copy_(head.centre)
+        self.scale.copy_(scale)
+        # A feature of scale 0 is constant in the subset, and its weight is 0.
+        self.head.weight.copy_(torch.where(scale > 0, head.weight / scale, 0))
+        # Where a class has no image its bias is -inf, of which no average could be taken.
+        self.head.bias.copy_(head.bias.clamp(min=NEVER))
+
+    def linear(self) -> LinearHead:
+        """The head for raw features of the encoder."""
+        return LinearHead(self.centre, self.head.weight * self.scale, self.head.bias)
 
 
 class Best:

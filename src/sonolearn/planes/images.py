@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError, warn
 from sonolearn.data.splits import check_disjoint
 from sonolearn.data.store import PARTS, Frames, Rows, Store
@@ -42,10 +43,26 @@ class Labelled:
         order = np.argsort(self.rows)
         return np.asarray(order[np.searchsorted(self.rows, rows, sorter=order)])
 
+    @property
+    def without_images(self) -> Labelled:
+        """A part with nothing in it."""
+        return Labelled(self.rows[:0], self.targets[:0], self.patient[:0])
+
     def at(self, rows: Rows) -> Labelled:
         """The part's images of these rows, in their order."""
         positions = self.positions(rows)
         return Labelled(self.rows[positions], self.targets[positions], self.patient[positions])
+
+
+def parts_used(config: ClassifyConfig) -> tuple[str, ...]:
+    """The parts of the labels that a classifier needs: without `--valid whole` no validation part."""
+    return PARTS if config.valid == "whole" else ("train", "test")
+
+
+def labelled_parts(store: Store, labels: pd.DataFrame, config: ClassifyConfig) -> dict[str, Labelled]:
+    """Train, valid and test; the validation part is empty unless it may choose something."""
+    parts = {part: labelled(store, labels[labels["split"] == part]) for part in PARTS}
+    return parts if config.valid == "whole" else {**parts, "valid": parts["valid"].without_images}
 
 
 def labelled(store: Store, table: pd.DataFrame) -> Labelled:
@@ -100,7 +117,7 @@ def describe_store(store: Store, labels: pd.DataFrame) -> dict[str, Any]:
         "patients": int(labels["patient"].nunique()),
         "machines": sorted(set(labels["machine"]) - {""}),
         "planes": list(store.planes),
-        "parts": {name: parts[name] for name in PARTS},
+        "parts": {name: parts[name] for name in PARTS if name in parts},
     }
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonolearn.config import ClassifyConfig
-from sonolearn.planes.head import Fitted, Probabilities
+from sonolearn.planes.head import Fitted, HeldOut, Probabilities
 from sonolearn.planes.metrics import balanced_accuracy
 from sonolearn.ssl.knn import knn_votes
 
@@ -16,8 +16,7 @@ from sonolearn.ssl.knn import knn_votes
 def fit_knn(
     train: Tensor,
     targets: NDArray[np.int64],
-    valid: Tensor,
-    valid_targets: NDArray[np.int64],
+    valid: HeldOut | None,
     classes: int,
     config: ClassifyConfig,
 ) -> Fitted:
@@ -26,8 +25,7 @@ def fit_knn(
     Args:
         train: (n, F) features of the subset in use.
         targets: (n,) their classes.
-        valid: (m, F) features of the validation part; m may be 0.
-        valid_targets: (m,) their classes.
+        valid: features and classes of the validation part, or None.
         classes: C.
         config: `neighbours`, at most n of which vote, and `temperature`.
     """
@@ -37,5 +35,5 @@ def fit_knn(
         votes = knn_votes(train, truth, features, classes, config.neighbours, config.temperature)
         return np.asarray(votes.cpu().numpy(), dtype=np.float32)
 
-    score = balanced_accuracy(valid_targets, predict(valid).argmax(1)) if len(valid) else float("nan")
+    score = balanced_accuracy(valid.targets, predict(valid.features).argmax(1)) if valid else float("nan")
     return Fitted(predict, 0, score)

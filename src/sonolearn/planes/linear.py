@@ -12,7 +12,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from math import prod
+from math import isnan, prod
 
 import numpy as np
 import torch
@@ -20,9 +20,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear, one_hot
 
-from sonolearn.config import ClassifyConfig
+from sonolearn.config import ClassifyConfig, Standardise
 from sonolearn.console import UserError
-from sonolearn.planes.head import Fitted, LinearHead, Probabilities, batches_of, class_weights, make_head, mean_loss
+from sonolearn.planes.head import (
+    Fitted,
+    HeldOut,
+    LinearHead,
+    Probabilities,
+    batches_of,
+    class_weights,
+    make_head,
+    mean_loss,
+)
 from sonolearn.runs import generator_for
 
 Positions = NDArray[np.int64]
@@ -34,39 +43,41 @@ def fit_linear_heads(
     train: Tensor,
     targets: NDArray[np.int64],
     trainings: Sequence[tuple[Positions, int]],
-    valid: Tensor,
-    valid_targets: NDArray[np.int64],
+    valid: HeldOut | None,
     classes: int,
     config: ClassifyConfig,
 ) -> list[Fitted | UserError]:
     """Train a linear head on each subset, keep of each the epoch with the best validation balanced accuracy.
 
+    Without a validation part nothing is chosen: the last epoch is kept.
+
     Args:
         train: (n, F) float32 features of the training part.
         targets: (n,) their classes.
         trainings: of each head the positions of its images in `train`, and the seed of its weights, order and dropout.
-        valid: (m, F) features of the validation part, m >= 1.
-        valid_targets: (m,) their classes.
+        valid: features and classes of the validation part, or None.
         classes: C.
         config: epochs, batch size, learning rate, dropout, `standardise`.
 
     Returns:
         In the order of `trainings` what was fitted; of a head whose loss is not finite the error that says so.
     """
-    truth = torch.tensor(valid_targets, device=valid.device)
     fitted: dict[int, Fitted | UserError] = {}
     sizes = [len(subset) for subset, _ in trainings]
-    for numbers in _together(sizes, len(valid), train.shape[1], config.batch_size):
-        heads = _Heads(train, targets, [trainings[number] for number in numbers], valid, classes, config)
-        fitted.update(zip(numbers, _fit(heads, one_hot(truth, classes).double(), config), strict=True))
+    held_out = train[:0] if valid is None else valid.features
+    truth = None
+    if valid is not None:
+        truth = one_hot(torch.from_numpy(valid.targets).to(train.device), classes).double()
+    for numbers in _together(sizes, len(held_out), train.shape[1], config.batch_size):
+        heads = _Heads(train, targets, [trainings[number] for number in numbers], held_out, classes, config)
+        fitted.update(zip(numbers, _fit(heads, truth, config), strict=True))
     return [fitted[number] for number in range(len(trainings))]
 
 
 def fit_linear(
     train: Tensor,
     targets: NDArray[np.int64],
-    valid: Tensor,
-    valid_targets: NDArray[np.int64],
+    valid: HeldOut | None,
     classes: int,
     config: ClassifyConfig,
     seed: int,
@@ -77,28 +88,40 @@ def fit_linear(
         UserError: the loss is not finite.
     """
     whole = [(np.arange(len(train)), seed)]
-    (fitted,) = fit_linear_heads(train, targets, whole, valid, valid_targets, classes, config)
+    (fitted,) = fit_linear_heads(train, targets, whole, valid, classes, config)
     if isinstance(fitted, UserError):
         raise fitted
     return fitted
 
 
-def standardisation(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Shift and scale of a batch norm without affine, from all features of the subset in use at once.
+def standardisation(features: Tensor, kind: Standardise) -> tuple[Tensor, Tensor]:
+    """Shift and scale of the features, from all images of the subset in use at once.
 
-    These are the exact statistics that batch norm approaches by running averages. It adds 1e-5 to the variance, which
-    would silence encoders with small features: those of random weights in evaluation mode differ by 1e-6 from image to
-    image. Nothing is added here, so that results do not depend on the scale of the features. A feature that is
-    constant in the subset, but for the rounding of float32, says nothing about it and gets scale 0.
+    `each` is a batch norm without affine, with the exact statistics that it approaches by running averages. It adds
+    1e-5 to the variance, which would silence encoders with small features: those of random weights in evaluation mode
+    differ by 1e-6 from image to image. Nothing is added here, so that results do not depend on the scale of the
+    features. A feature that is constant in the subset, but for the rounding of float32, says nothing about it and gets
+    scale 0. From few images the spread of a single feature is a poor estimate, and dividing by it makes the loudest of
+    what varied least: `shared` divides by the root mean square of all spreads, which is the limit of an ever higher
+    floor under each of them, relative to their mean.
 
     Args:
         features: (n, F).
+        kind: shared: one scale for all features; each: one a feature; none: shift 0 and scale 1.
 
     Returns:
         (F,) shift and (F,) scale; standardised features are (features - shift) x scale.
+
+    >>> _, scale = standardisation(torch.tensor([[0.0, 1.0], [2.0, 1.5]]), "shared")
+    >>> scale.tolist() == [scale[0].item()] * 2
+    True
     """
+    if kind == "none":
+        return torch.zeros_like(features[0]), torch.ones_like(features[0])
     variance, mean = torch.var_mean(features.double(), dim=0, correction=0)
     constant = variance <= 1e-11 * mean.square()
+    if kind == "shared":
+        variance, constant = torch.where(constant, 0, variance).mean().expand_as(variance), constant.all()
     scale = torch.where(constant, 0, variance.rsqrt())
     return mean.to(features.dtype), scale.to(features.dtype)
 
@@ -157,8 +180,7 @@ class _Heads:
         self.weight = torch.stack([layer.weight.detach() for layer in layers]).to(train.device).requires_grad_()
         self.bias = torch.stack([layer.bias.detach()[:, None] for layer in layers]).to(train.device).requires_grad_()
         own = [train[torch.from_numpy(subset).to(train.device)] for subset, _ in trainings]
-        nothing = (train.new_zeros(1), train.new_ones(1))
-        self.standards = [standardisation(features) if config.standardise else nothing for features in own]
+        self.standards = [standardisation(features, config.standardise) for features in own]
         self.inputs = torch.cat([(x - shift) * scale for x, (shift, scale) in zip(own, self.standards, strict=True)])
         self.valid = torch.stack([(valid - shift) * scale for shift, scale in self.standards])
         self.truth = torch.from_numpy(np.concatenate([targets[subset] for subset, _ in trainings])).to(train.device)
@@ -231,11 +253,12 @@ class _AdamW:
             parameter.addcdiv_(mean, spread, value=-self.lr / (1 - 0.9**self.steps))
 
 
-def _fit(heads: _Heads, valid_truth: Tensor, config: ClassifyConfig) -> list[Fitted | UserError]:
+def _fit(heads: _Heads, valid_truth: Tensor | None, config: ClassifyConfig) -> list[Fitted | UserError]:
     """Train; `valid_truth` is (m, C), 1 for the class of the image."""
     parameters = heads.weight, heads.bias
     optimizer = _AdamW(parameters, config.lr, config.weight_decay)
-    best, kept = valid_truth.new_full((len(heads.seeds), 1, 1), -1), [p.detach().clone() for p in parameters]
+    best = heads.weight.new_full((len(heads.seeds), 1, 1), -1, dtype=torch.float64)
+    kept = [p.detach().clone() for p in parameters]
     losses, means, scores = list[Tensor](), list[Tensor](), list[Tensor]()
     for epoch in range(1, config.epochs + 1):
         first = len(losses)
@@ -245,10 +268,14 @@ def _fit(heads: _Heads, valid_truth: Tensor, config: ClassifyConfig) -> list[Fit
         if len(losses) == first:
             break
         means.append(torch.stack(losses[first:]).mean(0))
-        scores.append(balanced_accuracies(heads.valid_classes(), valid_truth))
-        better = scores[-1][:, None, None] > best
-        best = torch.where(better, scores[-1][:, None, None], best)
-        kept = [torch.where(better, now.detach(), then) for now, then in zip(parameters, kept, strict=True)]
+        if valid_truth is None:
+            scores.append(torch.full_like(means[-1], torch.nan))
+            kept = [p.detach() for p in parameters]
+        else:
+            scores.append(balanced_accuracies(heads.valid_classes(), valid_truth))
+            better = scores[-1][:, None, None] > best
+            best = torch.where(better, scores[-1][:, None, None], best)
+            kept = [torch.where(better, now.detach(), then) for now, then in zip(parameters, kept, strict=True)]
         if not torch.isfinite(means[-1]).any():
             break
     histories = zip(torch.stack(means, 1).tolist(), torch.stack(scores, 1).tolist(), strict=True)
@@ -283,8 +310,9 @@ def _fitted(
         for epoch, (loss, score) in enumerate(zip(losses, scores, strict=True), 1)
     ]
     best = max(scores)
+    epoch = len(scores) if isnan(best) else 1 + scores.index(best)
     head = LinearHead(shift.expand(weight.shape[1]), weight * scale, bias)
-    return Fitted(predict, 1 + scores.index(best), best, history, linear=head)
+    return Fitted(predict, epoch, best, history, linear=head)
 
 
 def _together(sizes: Sequence[int], held_out: int, features: int, batch_size: int) -> Iterator[list[int]]:

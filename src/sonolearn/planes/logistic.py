@@ -1,8 +1,9 @@
 """Logistic regression on frozen features, as CLIP (Radford et al., ICML 2021) and DINOv2 (Oquab et al., 2024) evaluate.
 
-A linear head is fitted to its optimum for each strength of an L2 regularisation, and the validation part chooses the
-strength. There is nothing else to set and no seed: the optimum is unique. All heads of an encoder, over label
-fractions, seeds and strengths, are solved together (`logistic_optimum`).
+A linear head is fitted to its optimum for each strength of an L2 regularisation. The strength is chosen by
+cross-validation over the patients of the subset, so that no label beyond the subset is used; or, as a study with a
+labelled validation part does, on that part. There is no seed: the optimum is unique. All heads of an encoder, over
+label fractions, seeds, folds and strengths, are solved together (`logistic_optimum`).
 
 The objective of a head is the mean over its n images of the class-weighted cross-entropy + (lambda / 2) ||W||^2 on
 standardised features. The bias is not regularised. scikit-learn's LogisticRegression with the class weights as
@@ -18,30 +19,33 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError
-from sonolearn.planes.head import Fitted, LinearHead, Probabilities, class_weights
+from sonolearn.planes.head import Fitted, HeldOut, LinearHead, Probabilities, class_weights
 from sonolearn.planes.linear import Positions, balanced_accuracies, standardisation
 from sonolearn.planes.logistic_optimum import optima
 
+FOLDS = 5
+"""Folds of the cross-validation at most; fewer where a class comes from fewer patients."""
 AT_ONCE = 2**26
 """Numbers (of 8 bytes) that the subsets of one batch may take in memory, about."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """A linear head with the regularisation that the validation part chose.
+    """A linear head with the regularisation that was chosen.
 
     Attributes:
         weight: (F, C) float32, for raw features: the standardisation is folded in.
         bias: (C,) float32; -inf where the subset has no image of the class, whose probability is 0.
         regularisation: lambda.
-        valid_balanced_accuracy: of the validation part, 0 to 1.
-        valid_loss: mean over the validation images of the cross-entropy with the class weights of the subset; a class
-            that the subset lacks has weight 0.
+        valid_balanced_accuracy: of the validation part, 0 to 1; NaN without one.
+        valid_loss: mean over the images that chose lambda (of the validation part, or of all folds) of the
+            cross-entropy with the class weights of the subset; NaN where there was no choice.
     """
 
     weight: Tensor
@@ -65,41 +69,133 @@ class Head:
 def fit_heads(
     train: Tensor,
     targets: NDArray[np.int64],
+    patients: NDArray[np.object_],
     subsets: Sequence[Positions],
-    valid: Tensor,
-    valid_targets: NDArray[np.int64],
+    valid: HeldOut | None,
     classes: int,
-    regularisations: Sequence[float],
-    standardise: bool,
+    config: ClassifyConfig,
 ) -> list[Head]:
     """Fit a head on each subset of the training images, all of them together.
 
-    The strength is the one with the best validation balanced accuracy, of equals the one with the smallest validation
-    loss, then the largest. Class weights and standardisation come from the subset. A head depends neither on the
-    order of its images nor on the other subsets; equal subsets are solved once.
+    With a validation part the strength is the one with the best balanced accuracy on it, of equals the one with the
+    smallest loss, then the largest. Without one it is the one with the smallest loss over folds that share no patient;
+    where a class of the subset comes from one patient only, no folds can be made, and the middle one is taken. Class
+    weights and standardisation come from the subset (in folds: from the rest of the fold). A head depends neither on
+    the order of its images nor on the other subsets; equal subsets are solved once.
 
     Args:
         train: (n, F) features; they are worked on where they lie, in float64.
         targets: (n,) classes.
+        patients: (n,) the patient of each.
         subsets: positions in `train`, at least two each; an image that occurs twice counts twice.
-        valid: (m, F) features of the validation part, m >= 1.
-        valid_targets: (m,) their classes.
+        valid: features and classes of the validation part, or None to choose within the subset.
         classes: C.
-        regularisations: lambdas, above 0.
-        standardise: whether lambda weighs standardised features (`linear.standardisation`) or raw ones.
+        config: `regularisations`, lambdas above 0, and `standardise`.
 
     Raises:
         UserError: a subset has fewer than two images, there are no validation images, features are not finite, or a
             head does not converge.
     """
     _check(train, valid, subsets)
-    inputs, held_out = train.double(), (valid.double(), torch.tensor(valid_targets, device=train.device))
-    strengths = torch.tensor(sorted(regularisations), dtype=torch.float64, device=train.device)
     unlike = {_name(subset): np.sort(subset) for subset in subsets}
-    heads: dict[bytes, Head] = {}
-    for batch in _batches(unlike, train.shape[1], len(strengths) * classes):
-        samples = [_Sample(inputs[torch.from_numpy(p).to(train.device)], targets[p], classes) for p in batch.values()]
-        scales = torch.stack([sample.scale(standardise) for sample in samples])
+    folds: dict[bytes, list[tuple[Positions, Positions]]] = {}
+    if valid is None and len(config.regularisations) > 1:
+        folds = {name: folds_of(positions, targets, patients) for name, positions in unlike.items()}
+    learnt = {_name(fitted): fitted for pairs in folds.values() for fitted, _ in pairs}
+    solutions = _solve(train, targets, {**unlike, **learnt}, classes, config)
+    inputs, truth = train.double(), torch.tensor(targets, device=train.device)
+    heads = {}
+    for name in unlike:
+        own = solutions[name]
+        if valid is not None:
+            judged = [_judge(own, valid.features.double(), torch.tensor(valid.targets, device=train.device))]
+            heads[name] = _best(own, judged, own.class_weights, by_accuracy=True)
+        else:
+            judged = [
+                _judge(solutions[_name(rest)], inputs[held_out], truth[held_out])
+                for rest, held_out in folds.get(name, [])
+            ]
+            heads[name] = _best(own, judged, own.class_weights, by_accuracy=False)
+    return [heads[_name(subset)] for subset in subsets]
+
+
+def fit_logistic(
+    train: Tensor,
+    targets: NDArray[np.int64],
+    patients: NDArray[np.object_],
+    subsets: Sequence[Positions],
+    valid: HeldOut | None,
+    classes: int,
+    config: ClassifyConfig,
+) -> list[Fitted]:
+    """The classifiers of `fit_heads`, whose arguments and errors these are."""
+    heads = fit_heads(train, targets, patients, subsets, valid, classes, config)
+    centre = train.double().mean(0).float()
+    return [
+        Fitted(h.predict, 0, h.valid_balanced_accuracy, linear=h.around(centre), regularisation=h.regularisation)
+        for h in heads
+    ]
+
+
+def folds_of(
+    positions: Positions, targets: NDArray[np.int64], patients: NDArray[np.object_]
+) -> list[tuple[Positions, Positions]]:
+    """Folds of a subset, as (rest, held out) positions: no patient is on both sides, and the rest shows every class.
+
+    Args:
+        positions: of the subset's images among all.
+        targets: (n,) classes of all images.
+        patients: (n,) their patients.
+
+    Returns:
+        At most `FOLDS`; none where a class comes from one patient only, or where no split keeps all classes in the
+        rest of every fold.
+
+    >>> folds_of(np.arange(4), np.array([0, 1, 0, 1]), np.array(["a", "a", "b", "b"], object))
+    [(array([2, 3]), array([0, 1])), (array([0, 1]), array([2, 3]))]
+    """
+    own, theirs = targets[positions], patients[positions]
+    count = min(FOLDS, *(len(set(theirs[own == plane])) for plane in np.unique(own)))
+    if count < 2:
+        return []
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0)
+    pairs = [(positions[rest], positions[out]) for rest, out in splitter.split(own, own, theirs)]
+    whole = all(len(set(targets[rest])) == len(set(own)) for rest, _ in pairs)
+    return pairs if whole and len(set(own)) > 1 else []
+
+
+@dataclass(frozen=True)
+class _Solution:
+    """The heads of a subset, one a strength.
+
+    Attributes:
+        exact: (L, C, F) float64 weights for raw features, and bias (L, C).
+        mean: (F,) weighted mean of the features.
+    """
+
+    strengths: Tensor
+    exact: Tensor
+    bias: Tensor
+    mean: Tensor
+    class_weights: Tensor
+
+    def head(self, index: int) -> tuple[Tensor, Tensor]:
+        """(C, F) and (C,) float32: rounding a weight moves no logit at the mean if the bias makes up for it."""
+        weight = self.exact[index].float()
+        return weight, (self.bias[index] + (self.exact[index] - weight) @ self.mean).float()
+
+
+def _solve(
+    train: Tensor, targets: NDArray[np.int64], subsets: dict[bytes, Positions], classes: int, config: ClassifyConfig
+) -> dict[bytes, _Solution]:
+    """The optimum of every subset and strength."""
+    strengths = torch.tensor(sorted(config.regularisations), dtype=torch.float64, device=train.device)
+    found = {}
+    for batch in _batches(subsets, train.shape[1], len(strengths) * classes):
+        samples = [
+            _Sample(train[torch.from_numpy(p).to(train.device)].double(), targets[p], classes) for p in batch.values()
+        ]
+        scales = torch.stack([standardisation(sample.features, config.standardise)[1] for sample in samples])
         weight, bias = optima(
             torch.stack([sample.features for sample in samples]) * scales[:, None],
             torch.stack([sample.weights for sample in samples]),
@@ -108,24 +204,9 @@ def fit_heads(
         )
         weight = weight * scales[:, None, None]
         for name, sample, *solved in zip(batch, samples, weight, bias, strict=True):
-            heads[name] = _chosen(solved[0], solved[1], strengths, *held_out, sample)
-    return [heads[_name(subset)] for subset in subsets]
-
-
-def fit_logistic(
-    train: Tensor,
-    targets: NDArray[np.int64],
-    subsets: Sequence[Positions],
-    valid: Tensor,
-    valid_targets: NDArray[np.int64],
-    classes: int,
-    config: ClassifyConfig,
-) -> list[Fitted]:
-    """The classifiers of `fit_heads`, whose arguments and errors these are; `config` has its options."""
-    data = train, targets, subsets, valid, valid_targets, classes
-    heads = fit_heads(*data, config.regularisations, config.standardise)
-    centre = train.double().mean(0).float()
-    return [Fitted(h.predict, 0, h.valid_balanced_accuracy, linear=h.around(centre)) for h in heads]
+            mean = sample.weights @ sample.features
+            found[name] = _Solution(strengths, solved[0], solved[1], mean, sample.class_weights)
+    return found
 
 
 class _Sample:
@@ -137,24 +218,32 @@ class _Sample:
         self.class_weights = class_weights(targets, classes).to(features)
         self.weights = self.class_weights[truth] / len(truth)
 
-    def scale(self, standardise: bool) -> Tensor:
-        """(F,) what each feature is multiplied by before lambda weighs it."""
-        return standardisation(self.features)[1] if standardise else self.features.new_ones(self.features.shape[1])
+
+def _judge(solution: _Solution, features: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """(L, m, C) logits of all strengths for (m, F) float64 features, and their (m,) classes."""
+    kept = [solution.head(index) for index in range(len(solution.strengths))]
+    weight, bias = torch.stack([w for w, _ in kept]).double(), torch.stack([b for _, b in kept]).double()
+    return torch.einsum("mf,lcf->lmc", features, weight) + bias[:, None], truth
 
 
-def _chosen(exact: Tensor, bias: Tensor, strengths: Tensor, valid: Tensor, truth: Tensor, sample: _Sample) -> Head:
-    """The best of the (L, C, F) weights and (L, C) biases on the (m, F) validation features."""
-    # Heads are judged as they are kept. Rounding a weight moves no logit at the mean if the bias makes up for it.
-    weight = exact.float()
-    bias = (bias + (exact - weight) @ (sample.weights @ sample.features)).float()
-    logits = torch.einsum("mf,lcf->lmc", valid, weight.double()) + bias.double()[:, None]
-    accuracy = balanced_accuracies(logits.argmax(2), one_hot(truth, logits.shape[2]).double())
-    surprise = -logits.log_softmax(2).gather(2, truth[None, :, None].expand(len(logits), -1, 1)).squeeze(2)
-    counts = sample.class_weights[truth]
-    loss = torch.where(counts > 0, counts * surprise, 0).mean(1)
-    options = list(zip(accuracy.tolist(), (-loss).tolist(), strengths.tolist(), range(len(strengths)), strict=True))
-    best_accuracy, best_loss, strength, index = max(options)
-    return Head(weight[index].T.contiguous(), bias[index].clone(), strength, best_accuracy, -best_loss)
+def _best(
+    solution: _Solution, judged: list[tuple[Tensor, Tensor]], class_weights: Tensor, *, by_accuracy: bool
+) -> Head:
+    """The head of the best strength by the logits of images that it was not fitted on; the middle one without any."""
+    strengths = solution.strengths.tolist()
+    index, accuracy, loss = len(strengths) // 2, float("nan"), float("nan")
+    if judged:
+        logits, truth = torch.cat([of_fold for of_fold, _ in judged], 1), torch.cat([classes for _, classes in judged])
+        accuracies = balanced_accuracies(logits.argmax(2), one_hot(truth, logits.shape[2]).double()).tolist()
+        surprise = -logits.log_softmax(2).gather(2, truth[None, :, None].expand(len(logits), -1, 1)).squeeze(2)
+        counts = class_weights[truth]
+        losses = torch.where(counts > 0, counts * surprise, 0).mean(1).tolist()
+        first = accuracies if by_accuracy else [0.0] * len(strengths)
+        options = zip(first, (-one for one in losses), strengths, range(len(strengths)), strict=True)
+        index = max(options)[3]
+        accuracy, loss = accuracies[index] if by_accuracy else accuracy, losses[index]
+    weight, bias = solution.head(index)
+    return Head(weight.T.contiguous(), bias.clone(), strengths[index], accuracy, loss)
 
 
 def _name(subset: Positions) -> bytes:
@@ -174,13 +263,12 @@ def _batches(subsets: dict[bytes, Positions], features: int, columns: int) -> It
             yield {name: subsets[name] for name in names[start : start + together]}
 
 
-def _check(train: Tensor, valid: Tensor, subsets: Sequence[Positions]) -> None:
+def _check(train: Tensor, valid: HeldOut | None, subsets: Sequence[Positions]) -> None:
     for subset in subsets:
         if len(subset) < 2:
             raise UserError(f"{len(subset)} training image is too few; give a larger fraction in --fractions")
-    if not len(valid):
-        raise UserError(
-            "there is no validation image to choose the regularisation by; make the store again with another --split"
-        )
-    if not (torch.isfinite(train).all() and torch.isfinite(valid).all()):
+    if valid is not None and not len(valid.targets):
+        raise UserError("there is no validation image to choose the regularisation by; give --valid within")
+    held_out = [] if valid is None else [valid.features]
+    if not all(torch.isfinite(features).all() for features in (train, *held_out)):
         raise UserError("the encoder's features are not finite; give --precision 32-true, or another --init")

@@ -68,7 +68,7 @@ def optima(inputs: Tensor, weights: Tensor, truth: Tensor, strengths: Tensor) ->
         search.step()
     raise UserError(
         f"the linear head with regularisation {strengths[open_strengths[0]]:g} has not converged in {MOST_STEPS} "
-        "steps; leave small values out of --regularisations, or give --standardise true"
+        "steps; leave small values out of --regularisations, or give --standardise shared"
     )
 
 

@@ -12,14 +12,13 @@ from torch import Tensor
 
 from sonolearn.console import UserError
 from sonolearn.data.splits import label_fraction
-from sonolearn.data.store import PARTS, Store
+from sonolearn.data.store import Store
 from sonolearn.planes.finetune import fit_finetune
-from sonolearn.planes.head import Fitted
-from sonolearn.planes.images import Labelled, labelled
+from sonolearn.planes.frozen import fit_frozen
+from sonolearn.planes.head import Fitted, HeldOut
+from sonolearn.planes.images import Labelled, labelled_parts
 from sonolearn.planes.initialisation import Initialisation
-from sonolearn.planes.knn import fit_knn
-from sonolearn.planes.linear import Positions, fit_linear_heads
-from sonolearn.planes.logistic import fit_logistic
+from sonolearn.planes.linear import Positions
 from sonolearn.ssl.features import extract, read_images
 
 Head = tuple[bytes, int]
@@ -39,7 +38,7 @@ class Material:
         self.initialisation, self.config, self.fabric = initialisation, initialisation.config, fabric
         self.planes, self.classes = store.planes, len(store.planes)
         self._train_labels = labels[labels["split"] == "train"]
-        self.parts = {part: labelled(store, labels[labels["split"] == part]) for part in PARTS}
+        self.parts = labelled_parts(store, labels, self.config)
         self.epochs = self.config.trained_epochs
         self._images = {p: read_images(store, part.rows, initialisation.image_size) for p, part in self.parts.items()}
         self._features: dict[str, Tensor] = {}
@@ -60,18 +59,14 @@ class Material:
         if len(subset) < 2:
             raise UserError(f"{len(subset)} training image is too few; give a larger fraction in --fractions")
         positions = self.parts["train"].positions(subset.rows)
-        valid = self.parts["valid"]
         if self.config.mode == "finetune":
-            encoder, _ = self.initialisation.load(seed)
+            encoder, card = self.initialisation.load(seed)
             train = (self._images["train"][positions], subset)
-            held_out = (self._images["valid"], valid)
-            return fit_finetune(encoder, train, held_out, self.classes, self.config, seed, self.fabric, on_epoch)
-        if self.config.mode == "linear":
-            fitted = self._linear_head(positions, seed)
-        else:
-            features = self._features_for(seed)
-            own = features["train"][torch.from_numpy(positions).to(features["train"].device)]
-            fitted = fit_knn(own, subset.targets, features["valid"], valid.targets, self.classes, self.config)
+            valid = None
+            if self.config.valid == "whole":
+                valid = HeldOut(torch.from_numpy(self._images["valid"]), self.parts["valid"].targets)
+            return fit_finetune(encoder, card, train, valid, self.classes, self.config, seed, self.fabric, on_epoch)
+        fitted = self._frozen(positions, seed)
         for _ in range(max(1, len(fitted.history))):
             on_epoch()
         return fitted
@@ -82,18 +77,18 @@ class Material:
             return torch.from_numpy(self._images[part])
         return self._features_for(seed)[part]
 
-    def _linear_head(self, positions: Positions, seed: int) -> Fitted:
-        """The head of a subset and a seed. The first that is asked for comes with all others of the run.
+    def _frozen(self, positions: Positions, seed: int) -> Fitted:
+        """The classifier of a subset and a seed. The first that is asked for comes with all others of the run.
 
-        Those that an earlier process has written are fitted again, too: they cost little, and which heads are fitted
+        Linear heads that an earlier process has written are fitted again, too: they cost little, and which are fitted
         together may show in a last digit, where an interruption must not show.
         """
         features, head = self._features_for(seed), (positions.tobytes(), seed)
         if not self._heads:
             with suppress(UserError):  # of any of them; those concerned meet it again, alone
-                self._heads = self._fit_linear(self._heads_of_run(seed), features)
+                self._heads = self._fit(self._heads_of_run(seed), features)
         if head not in self._heads:
-            self._heads |= self._fit_linear({head: positions}, features)
+            self._heads |= self._fit({head: positions}, features)
         fitted = self._heads[head]
         if isinstance(fitted, UserError):
             raise fitted
@@ -108,22 +103,16 @@ class Material:
         pairs = zip(subsets, units, strict=True)
         return {(positions.tobytes(), seed): positions for positions, (seed, _) in pairs if len(positions) >= 2}
 
-    def _fit_linear(
-        self, heads: Mapping[Head, Positions], features: Mapping[str, Tensor]
-    ) -> dict[Head, Fitted | UserError]:
-        train, valid = self.parts["train"].targets, self.parts["valid"].targets
-        held_out = features["valid"], valid, self.classes, self.config
-        if self.config.solver == "logistic":
-            solved = fit_logistic(features["train"], train, list(heads.values()), *held_out)
-            return dict(zip(heads, solved, strict=True))
+    def _fit(self, heads: Mapping[Head, Positions], features: Mapping[str, Tensor]) -> dict[Head, Fitted | UserError]:
         trainings = [(positions, seed) for (_, seed), positions in heads.items()]
-        return dict(zip(heads, fit_linear_heads(features["train"], train, trainings, *held_out), strict=True))
+        return dict(zip(heads, fit_frozen(features, self.parts, trainings, self.classes, self.config), strict=True))
 
     def _features_for(self, seed: int) -> dict[str, Tensor]:
         """Features of all parts, once for each encoder: random encoders differ between seeds, others do not."""
         wanted = seed if self.initialisation.varies else 0
         if self._features_of != wanted:
             encoder, card = self.initialisation.load(wanted)
-            self._features = {p: extract(encoder, card, images, self.fabric) for p, images in self._images.items()}
+            images = {part: images for part, images in self._images.items() if len(images)}
+            self._features = {part: extract(encoder, card, of_part, self.fabric) for part, of_part in images.items()}
             self._features_of, self._heads = wanted, {}
         return self._features

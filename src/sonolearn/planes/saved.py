@@ -47,7 +47,7 @@ class ClassifierCard:
 class PlaneNetwork(nn.Module):
     """The whole way from a picture to probabilities: (N, H, W) uint8 to (N, C) float32, which add up to 1.
 
-    Logits are head(encoder(normalised) - centre), see `LinearHead`; the centre of a fine-tuned network is 0.
+    Logits are head(encoder(normalised) - centre), see `LinearHead`.
     """
 
     centre: Tensor
@@ -76,10 +76,9 @@ def network_of(fitted: Fitted, encoder: nn.Module, card: Card, classes: int) -> 
         classes: C.
     """
     if fitted.classifier is not None:
-        network = PlaneNetwork(fitted.classifier.encoder, classes, *fitted.normalisation)
-        network.head.load_state_dict(fitted.classifier.head.state_dict())
-        return network.eval()
-    network, head = PlaneNetwork(encoder, classes, card.mean, card.std), fitted.linear
+        network, head = PlaneNetwork(fitted.classifier.encoder, classes, *fitted.normalisation), fitted.linear
+    else:
+        network, head = PlaneNetwork(encoder, classes, card.mean, card.std), fitted.linear
     assert head is not None  # kNN has no network, and is refused with the options
     weights = {"centre": head.centre, "head.weight": head.weight, "head.bias": head.bias}
     network.load_state_dict(weights, strict=False)

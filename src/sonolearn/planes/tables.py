@@ -57,7 +57,7 @@ def summarise(results: pd.DataFrame, predictions: pd.DataFrame, planes: tuple[st
         drawn = bootstrap_macro_f1(confusions(predictions[predictions["fraction"] == fraction], planes), seed=0)
         row["macro_f1_low"], row["macro_f1_high"] = interval(drawn)
         patients = group["train_patients"]
-        row |= {"train_images": group["train_images"].max()}
+        row |= {name: group[name].max() for name in ("train_images", "valid_images")}
         row |= {"train_patients_min": patients.min(), "train_patients_max": patients.max()}
         row |= {name: group[name].max() for name in ("test_images", "test_patients")}
         rows.append(row)
@@ -94,13 +94,13 @@ def print_summary(out: Path, title: str) -> None:
     rows = pd.read_csv(out / SUMMARY).to_dict("records")
     seeds, patients = int(rows[0]["seeds"]), int(rows[0]["test_patients"])
     table = Table(title=f"{title}: test part, mean ± SD over {seeds} seeds", box=SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    for head in ("labels", "images", "patients", "macro F1", "95 % CI*", "bal. accuracy"):
+    for head in ("labels", "images used", "patients", "macro F1", "95 % CI*", "bal. accuracy"):
         table.add_column(head, justify="right", no_wrap=True)
     for row in rows:
         least, most = int(row["train_patients_min"]), int(row["train_patients_max"])
         table.add_row(
             f"{100 * row['fraction']:g} %",
-            str(int(row["train_images"])),
+            images_used(row["train_images"], row["valid_images"]),
             str(least) if least == most else f"{least}-{most}",
             mean_sd(row["macro_f1_mean"], row["macro_f1_sd"]),
             f"{row['macro_f1_low']:.3f} to {row['macro_f1_high']:.3f}",
@@ -109,6 +109,11 @@ def print_summary(out: Path, title: str) -> None:
     screen = Console()
     screen.print(table)
     screen.print(f"* macro F1, mean over seeds: bootstrap over the {patients} test patients. All tables: {out}")
+
+
+def images_used(train: float, valid: float) -> str:
+    """Labelled images that a figure used: 6; or 6 + 174, where a validation part chose something."""
+    return f"{train:.0f} + {valid:.0f}" if valid else f"{train:.0f}"
 
 
 def mean_sd(mean: float, sd: float) -> str:

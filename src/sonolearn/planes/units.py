@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ def measure(
         "seed": unit.seed,
         **scores(test.targets, predicted),
         "best_epoch": fitted.best_epoch,
-        "valid_balanced_accuracy": fitted.valid_balanced_accuracy,
+        "regularisation": fitted.regularisation,
+        # JSON has no NaN.
+        "valid_balanced_accuracy": None if isnan(fitted.valid_balanced_accuracy) else fitted.valid_balanced_accuracy,
         "train_images": len(subset),
         "train_patients": subset.patients,
         "valid_images": len(valid),
@@ -79,7 +82,7 @@ def measure(
         "per_class": table.where(table.notna(), None).to_dict("records"),
         "confusion": confusion(test.targets, predicted, len(planes)).tolist(),
         "subset": subset.rows.tolist(),
-        "history": fitted.history,
+        "history": [{k: None if isnan(v) else v for k, v in row.items()} for row in fitted.history],
     }
     names = pd.Series(planes)
     predictions = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Training views of fine-tuning: RandAugment and both flips, drawn for (seed, epoch, image) in loader processes."""
+"""Training views of fine-tuning, drawn for (seed, epoch, image) in loader processes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from sonolearn.config import ViewsConfig
 from sonolearn.data.store import Frames, Rows
 from sonolearn.planes.head import batches_of
 from sonolearn.runs import generator_for
-from sonolearn.ssl.views.randaugment import randaugment
+from sonolearn.ssl.views import make_view
 
 Key = tuple[int, int]
 """(epoch, position in the subset)."""
@@ -23,19 +24,16 @@ Key = tuple[int, int]
 class TrainingViews(Dataset[Tensor]):
     """One augmented view of an image, (H, W) uint8, for each (epoch, position)."""
 
-    def __init__(self, images: Frames, rows: Rows, randaugment: tuple[int, int], seed: int) -> None:
+    def __init__(self, images: Frames, rows: Rows, config: ViewsConfig, seed: int) -> None:
         """Views of (n, H, W) uint8 images; `rows` name them, so that an image has the same views at every fraction."""
-        self.images, self.rows, self.seed = images, rows, seed
-        self.operations, self.magnitude = randaugment
+        self.images, self.rows, self.config, self.seed = images, rows, config, seed
 
     def __getitems__(self, keys: Sequence[Key]) -> tuple[Tensor, Tensor]:
         """A whole batch at once, so that views are copied once: (B, H, W) uint8 views and (B,) int64 positions."""
         views = np.empty((len(keys), *self.images.shape[1:]), np.uint8)
         for view, (epoch, position) in zip(views, keys, strict=True):
             rng = generator_for(self.seed, "views", epoch, int(self.rows[position]))
-            augmented = randaugment(self.images[position], self.operations, self.magnitude, rng)
-            across, down = rng.random(2) < 0.5
-            view[:] = augmented[:: -1 if down else 1, :: -1 if across else 1]
+            view[:] = make_view(self.images[position], self.images.shape[1], self.config, 0, rng)
         return torch.from_numpy(views), torch.tensor([position for _, position in keys])
 
     def __getitem__(self, key: Key) -> Tensor:
@@ -43,21 +41,24 @@ class TrainingViews(Dataset[Tensor]):
         return self.__getitems__([key])[0][0]
 
 
-class EpochBatches(Sampler[list[Key]]):
-    """Keys of all batches of all epochs (from 1), so that one set of loader processes serves the whole training."""
+class StepBatches(Sampler[list[Key]]):
+    """Keys of all batches of a training, so that one set of loader processes serves the whole of it."""
 
-    def __init__(self, count: int, batch_size: int, epochs: int, seed: int) -> None:
-        """Batches of `count` images over `epochs`."""
-        self.count, self.batch_size, self.epochs, self.seed = count, batch_size, epochs, seed
+    def __init__(self, count: int, batch_size: int, steps: int, seed: int) -> None:
+        """`steps` batches of `count` images, in another order in every epoch (from 1)."""
+        self.count, self.batch_size, self.steps, self.seed = count, batch_size, steps, seed
 
     def __iter__(self) -> Iterator[list[Key]]:
         """One list of keys a step."""
-        for epoch in range(1, self.epochs + 1):
-            for batch in batches_of(self.count, self.batch_size, self.seed, epoch):
+        epoch, done = 0, 0
+        while done < self.steps:
+            epoch += 1
+            for batch in batches_of(self.count, self.batch_size, self.seed, epoch)[: self.steps - done]:
+                done += 1
                 yield [(epoch, int(position)) for position in batch]
 
 
-def make_loader(views: TrainingViews, batches: EpochBatches, workers: int, pin: bool) -> DataLoader[Any]:
+def make_loader(views: TrainingViews, batches: StepBatches, workers: int, pin: bool) -> DataLoader[Any]:
     """A loader of batches: (B, H, W) uint8 views, and (B,) int64 positions."""
     return DataLoader(
         views,

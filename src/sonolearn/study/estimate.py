@@ -15,7 +15,8 @@ import torch
 
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError
-from sonolearn.planes.finetune import fit_finetune
+from sonolearn.planes.finetune import MIXTURES, fit_finetune, length
+from sonolearn.planes.head import HeldOut
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.features import extract
 from sonolearn.ssl.pretrain import pretrain
@@ -122,9 +123,9 @@ class Timer:
         if key not in self._finetune:
             self._finetune[key] = time_finetuning(task, images, self._stand_in(task.start))
         each, look = self._finetune[key]
-        batches = max(1, round(task.run.fraction * len(images.parts["train"]) / config.batch_size))
-        steps = min(config.epochs * batches, config.max_steps or 2**62)
-        return steps * each + math.ceil(steps / batches) * look
+        steps, of_round = length(max(2, round(task.run.fraction * len(images.parts["train"]))), config)
+        looks = math.ceil(steps / of_round) if config.head == "random" else len(MIXTURES)
+        return steps * each + looks * look
 
     def _of_frozen(self, task: FrozenTask) -> float:
         """The features of all labelled images."""
@@ -147,25 +148,26 @@ class Timer:
 
 
 def time_finetuning(task: FinetuneTask, images: Images, start: Start) -> tuple[float, float]:
-    """Seconds of an optimiser step, and of a look at the validation part."""
+    """Seconds of an optimiser step, and of a look at the validation part (0 where it is not looked at)."""
     train, valid = images.parts["train"], images.parts["valid"]
     count = min(task.config.batch_size, len(train))
     subset = train.at(train.rows[:count])
-    one = valid.at(valid.rows[:1])
-    config = dataclasses.replace(task.config, epochs=3, max_steps=None, workers=0)
+    # A random head, so that nothing but steps and looks is timed.
+    config = dataclasses.replace(task.config, epochs=3, min_steps=0, max_steps=None, workers=0, head="random")
 
-    def seconds(frames: int) -> float:
-        encoder, _ = starting_from(StudyFolder(Path()), start, config).load(0)
-        held_out = images.frames["valid"][:frames], valid if frames > 1 else one
+    def seconds(looked_at: int) -> float:
+        encoder, card = starting_from(StudyFolder(Path()), start, config).load(0)
+        held_out = HeldOut(torch.from_numpy(images.frames["valid"][:looked_at]), valid.targets[:looked_at])
         stamps = [time.perf_counter()]
         fit_finetune(
-            encoder, (images.frames["train"][:count], subset), held_out, len(images.planes), config, 0,
-            make_fabric(config.accelerator, config.precision), lambda: stamps.append(time.perf_counter()),
+            encoder, card, (images.frames["train"][:count], subset), held_out if looked_at else None,
+            len(images.planes), config, 0, make_fabric(config.accelerator, config.precision),
+            lambda: stamps.append(time.perf_counter()),
         )  # fmt: skip
         return (stamps[-1] - stamps[1]) / (len(stamps) - 2)
 
-    step = seconds(1)
-    return step, max(0.0, seconds(len(valid)) - step)
+    step = seconds(0)
+    return step, max(0.0, seconds(len(valid)) - step) if config.valid == "whole" else 0.0
 
 
 def _bytes(grid: Grid, tasks: list[Task]) -> int:

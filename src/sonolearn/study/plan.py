@@ -17,7 +17,7 @@ from sonolearn.config import ClassifyConfig, EncoderConfig, Method, PhantomConfi
 from sonolearn.config.study import MODES, PoolPlan, StartPlan, StudyData, StudyDataConfig, StudyPlan
 from sonolearn.console import UserError
 from sonolearn.options import load_yaml, read_options
-from sonolearn.recipes import layer_asked_for
+from sonolearn.recipes import classify_layer_asked_for, layer_asked_for
 from sonolearn.words import nearest
 
 Options = dict[str, Any]
@@ -207,7 +207,8 @@ def _mode(file: Path, given: StudyPlan, name: str, options: Options) -> Classify
         raise UserError(f"{file.name}: there is no mode {name}{nearest(name, MODES)}; modes are {', '.join(MODES)}")
     merged = _merged(given.classify, options)
     _refuse_set_by_grid(where, merged, "classify")
-    config: ClassifyConfig = read_options(ClassifyConfig, {**merged, "image_size": given.image_size}, where)
+    layer = classify_layer_asked_for([], merged)
+    config: ClassifyConfig = read_options(ClassifyConfig, {**merged, "image_size": given.image_size}, where, layer)
     return dataclasses.replace(config, mode=name)  # type: ignore[arg-type]  # checked above
 
 

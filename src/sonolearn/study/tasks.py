@@ -7,7 +7,6 @@ the study's folder. Done again after an interruption it does what is missing.
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,13 +21,11 @@ from sonolearn.console import UserError
 from sonolearn.data.splits import label_fraction
 from sonolearn.data.store import PARTS, Frames, Store
 from sonolearn.planes.finetune import fit_finetune
+from sonolearn.planes.frozen import fit_frozen
 from sonolearn.planes.gradcam import write_cams
-from sonolearn.planes.head import Fitted
+from sonolearn.planes.head import Fitted, HeldOut
 from sonolearn.planes.images import Labelled, check_labels, labelled
 from sonolearn.planes.initialisation import Initialisation
-from sonolearn.planes.knn import fit_knn
-from sonolearn.planes.linear import fit_linear_heads
-from sonolearn.planes.logistic import fit_heads
 from sonolearn.runs import hash_of, hashed_settings, writing
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.features import extract, read_images
@@ -97,22 +94,21 @@ class FrozenTask:
         initialisation = starting_from(folder, self.start, next(iter(self.modes.values())))
         images = Images.of(self.store, initialisation.image_size)
         features: dict[str, dict[str, Tensor]] = {}
-        fitted: list[tuple[Downstream, Fitted, float]] = []
+        fitted: list[tuple[Downstream, Fitted]] = []
         for mode, config in self.modes.items():
             if config.precision not in features:
                 features[config.precision] = self._features(folder, initialisation, images, config)
             runs = [run for run in self.runs if run.mode == mode]
-            fitted += _fit_frozen(mode, runs, config, features[config.precision], images)
+            fitted += _fit(runs, config, features[config.precision], images)
         there = folder.finished_runs()
         each = (time.perf_counter() - start_time) / max(1, len(fitted))
-        for run, classifier, chosen in fitted:
+        for run, classifier in fitted:
             if run.run not in there:
-                subset = images.subset(run)
-                # JSON has no NaN.
-                regularisation = None if math.isnan(chosen) else chosen
-                more = {**_hashes(self.modes[run.mode], images), "seconds": each, "regularisation": regularisation}
+                more = {**_hashes(self.modes[run.mode], images), "seconds": each}
                 probabilities = classifier.predict(features[self.modes[run.mode].precision]["test"])
-                write_record(folder, run, classifier, probabilities, subset, images.parts, images.planes, more)
+                subset = images.subset(run)
+                parts = images.parts_for(self.modes[run.mode])
+                write_record(folder, run, classifier, probabilities, subset, parts, images.planes, more)
 
     def _features(
         self, folder: StudyFolder, initialisation: Initialisation, images: Images, config: ClassifyConfig
@@ -164,22 +160,21 @@ class FinetuneTask:
         images = Images.of(self.store, initialisation.image_size)
         subset = images.subset(run)
         # Random weights are those of the start; whatever else is drawn comes from the run's own seed.
-        encoder, _ = initialisation.load(run.start.seed or 0)
-        config = dataclasses.replace(self.config, workers=loaders)
+        encoder, card = initialisation.load(run.start.seed or 0)
+        config = dataclasses.replace(initialisation.config, workers=loaders)
         train = images.frames["train"][images.parts["train"].positions(subset.rows)], subset
-        held_out = images.frames["valid"], images.parts["valid"]
+        held_out = None
+        if config.valid == "whole":
+            held_out = HeldOut(torch.from_numpy(images.frames["valid"]), images.parts["valid"].targets)
         fabric = make_fabric(config.accelerator, config.precision)
-        fitted = fit_finetune(encoder, train, held_out, len(images.planes), config, run.seed, fabric)
+        fitted = fit_finetune(encoder, card, train, held_out, len(images.planes), config, run.seed, fabric)
         probabilities = fitted.predict(torch.from_numpy(images.frames["test"]))
         if self.explain:
             test = images.parts["test"]
             write_cams(folder.cam(run.run), fitted, images.frames["test"], test.targets, images.planes)
-        more = {
-            **_hashes(self.config, images),
-            "seconds": time.perf_counter() - start_time,
-            "regularisation": None,
-        }
-        write_record(folder, run, fitted, probabilities, subset, images.parts, images.planes, more)
+        more = {**_hashes(self.config, images), "seconds": time.perf_counter() - start_time}
+        parts = images.parts_for(config)
+        write_record(folder, run, fitted, probabilities, subset, parts, images.planes, more)
 
 
 Task = PretrainTask | FrozenTask | FinetuneTask
@@ -198,7 +193,7 @@ class Images:
     def of(path: Path, size: int) -> Images:
         """Read them, resized to `size` px."""
         store = Store(path)
-        table = check_labels(store, PARTS)
+        table = check_labels(store, ("train", "test"))
         parts = {part: labelled(store, table[table["split"] == part]) for part in PARTS}
         return Images(store, parts, {name: read_images(store, part.rows, size) for name, part in parts.items()})
 
@@ -206,6 +201,12 @@ class Images:
     def planes(self) -> tuple[str, ...]:
         """The classes."""
         return self.store.planes
+
+    def parts_for(self, config: ClassifyConfig) -> dict[str, Labelled]:
+        """The parts; that of validation is empty where nothing is chosen by it."""
+        if config.valid == "whole":
+            return self.parts
+        return {**self.parts, "valid": self.parts["valid"].without_images}
 
     def subset(self, run: Downstream) -> Labelled:
         """The labelled training images of a run's fraction and seed."""
@@ -219,38 +220,17 @@ def in_words(start: Start) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _fit_frozen(
-    mode: str, runs: list[Downstream], config: ClassifyConfig, features: dict[str, Tensor], images: Images
-) -> list[tuple[Downstream, Fitted, float]]:
-    """Each run's classifier, and its regularisation where one was chosen."""
-    train, valid = images.parts["train"], images.parts["valid"]
-    subsets = [images.subset(run) for run in runs]
-    classes = len(images.planes)
-    if mode == "linear" and config.solver == "logistic":
-        heads = fit_heads(
-            features["train"], train.targets, [train.positions(subset.rows) for subset in subsets],
-            features["valid"], valid.targets, classes, config.regularisations, config.standardise,
-        )  # fmt: skip
-        return [
-            (run, Fitted(head.predict, 0, head.valid_balanced_accuracy), head.regularisation)
-            for run, head in zip(runs, heads, strict=True)
-        ]
-    positions = [train.positions(subset.rows) for subset in subsets]
-    held_out = features["valid"], valid.targets, classes, config
-    if mode == "linear":
-        trainings = [(rows, run.seed) for rows, run in zip(positions, runs, strict=True)]
-        linear = fit_linear_heads(features["train"], train.targets, trainings, *held_out)
-        return [(run, _or_raise(fitted), math.nan) for run, fitted in zip(runs, linear, strict=True)]
-    return [
-        (run, fit_knn(features["train"][torch.from_numpy(rows)], train.targets[rows], *held_out), math.nan)
-        for run, rows in zip(runs, positions, strict=True)
-    ]
-
-
-def _or_raise(fitted: Fitted | UserError) -> Fitted:
-    if isinstance(fitted, UserError):
-        raise fitted
-    return fitted
+def _fit(
+    runs: list[Downstream], config: ClassifyConfig, features: dict[str, Tensor], images: Images
+) -> list[tuple[Downstream, Fitted]]:
+    """Each run's classifier on frozen features."""
+    train = images.parts["train"]
+    trainings = [(train.positions(images.subset(run).rows), run.seed) for run in runs]
+    fitted = fit_frozen(features, images.parts, trainings, len(images.planes), config)
+    for one in fitted:
+        if isinstance(one, UserError):
+            raise one
+    return [(run, one) for run, one in zip(runs, fitted, strict=True) if isinstance(one, Fitted)]
 
 
 def starting_from(folder: StudyFolder, start: Start, config: ClassifyConfig) -> Initialisation:
