@@ -40,11 +40,11 @@ def rows(quick: bool) -> Iterator[Row]:
         if quick:
             pool = training_frames([write_store(Path(folder), scans=1, frames=16, size=STORED)])
             small = {"encoder": "test_resnet", "image_size": 32, "batch_size": 8, "workers": 1}
-            config = recipe("barlow_twins", barlow_twins={"projector": (64, 64, 64)}, **small)
+            config = recipe("barlow_twins", None, barlow_twins={"projector": (64, 64, 64)}, **small)
             yield from measure(pool, config, Turns(2, steps=2), "tiny", "eager")
         else:
             pool = training_frames([write_store(Path(folder), scans=20, frames=64, size=STORED)])
-            config = recipe("barlow_twins", encoder="resnet50", batch_size=256, compile=True)
+            config = recipe("barlow_twins", None, encoder="resnet50", batch_size=256, compile=True)
             yield from measure(pool, config, Turns(4, steps=30, warm_up=2), WORK, "inductor")
 
 

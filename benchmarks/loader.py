@@ -71,7 +71,7 @@ def usual(batch: int, batches: int) -> DataLoader[list[Tensor]]:
 class ReadyPairs:
     """In the place of `PairMaker`: every sample gives the same two views."""
 
-    views, config = 2, recipe("simclr", image_size=SIZE)
+    views, config = 2, recipe("simclr", None, image_size=SIZE)
 
     def __init__(self) -> None:
         """Draw them."""

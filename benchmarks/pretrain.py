@@ -50,7 +50,7 @@ def rows(quick: bool) -> Iterator[Row]:
         pool = training_frames([write_store(Path(folder), scans=2, frames=8 if quick else 64, size=STORED)])
         for size, batch, target in settings:
             options = {"encoder": encoder, "image_size": size, "batch_size": batch, "accelerator": "cpu"}
-            config = recipe("barlow_twins", workers=1, barlow_twins={"projector": (width,) * 3}, **options)
+            config = recipe("barlow_twins", None, workers=1, barlow_twins={"projector": (width,) * 3}, **options)
             times = alternate(pool, config, bare_step(pool, config), Turns(turns))
             figure = f"`pretrain`, Barlow Twins, {encoder}, {size} px, batch {batch}"
             yield against_the_step(figure, times, target)

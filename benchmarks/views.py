@@ -92,7 +92,7 @@ def sides(pool: FramePool, folder: Path) -> dict[str, Maker]:
 
 def pairs(pool: FramePool, method: Any, changes: dict[str, Any]) -> Maker:
     """What `PairMaker` makes in a loader process."""
-    config = recipe(method, image_size=SIZE, **changes)
+    config = recipe(method, None, image_size=SIZE, **changes)
     maker = PairMaker(pool, config, METHODS[method].pairing)  # type: ignore[attr-defined]
     return lambda samples: [maker.make(0, sample) for sample in samples]
 

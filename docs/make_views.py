@@ -40,7 +40,7 @@ def pictures(frame: Image, row: int) -> Iterator[tuple[str, Image]]:
     for column, (title, config) in enumerate(EFFECTS.items()):
         yield title, scan_again(frame, config, np.random.default_rng([row, column]))
     for preset, views in VIEWS.items():
-        config = recipe("barlow_twins", views={"name": preset}).views
+        config = recipe("barlow_twins", None, views={"name": preset}).views
         rng = np.random.default_rng([row, len(preset)])
         for number in range(views):
             yield f"{preset}\nview {number + 1}", make_view(frame, SIZE, config, number % 2, rng)

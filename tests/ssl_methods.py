@@ -31,7 +31,7 @@ def small(name: MethodName, **changes: Any) -> PretrainConfig:
     """A method's own recipe with a small encoder, small heads and a few small views."""
     head = {name: HEADS[name]} if name in HEADS else {}
     options = {"encoder": "test_resnet", "image_size": 32, "batch_size": 16, "workers": 0, "log_every": 1}
-    return recipe(name, **{**options, **head, **changes})
+    return recipe(name, None, **{**options, **head, **changes})
 
 
 def make(config: PretrainConfig, seed: int = 0) -> Method:

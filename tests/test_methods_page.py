@@ -91,7 +91,7 @@ def layered(layer: dict[str, Any]) -> Iterator[str]:
 
 
 def views_of(method: Method, name: str) -> PretrainConfig:
-    return recipe(method, views={"name": name}) if name == "ultrasound" else recipe(method, typing.cast(Recipe, name))
+    return recipe(method, None, views={"name": name}) if name == "ultrasound" else recipe(method, typing.cast(Recipe, name))
 
 
 def test_views_are_those_of_the_recipes() -> None:

@@ -62,8 +62,8 @@ def test_the_studys_views(method: Method) -> None:
 
 
 def test_batch_and_start_of_the_study_count_only_where_it_is_named() -> None:
-    assert (recipe("vicreg").batch_size, recipe("vicreg", "study").batch_size) == (256, 2048)
-    assert (recipe("moco").init, recipe("moco", "study").init) == ("random", "imagenet")
+    assert (recipe("vicreg", None).batch_size, recipe("vicreg", "study").batch_size) == (256, 2048)
+    assert (recipe("moco", None).init, recipe("moco", "study").init) == ("random", "imagenet")
 
 
 @pytest.mark.parametrize("method", ["autoencoder", "inpainting"])
@@ -81,7 +81,7 @@ def test_every_recipe_is_a_valid_configuration_of_known_options(name: Recipe, me
 
 
 def test_changes_go_over_the_recipe_group_by_group() -> None:
-    config = recipe("byol", optimizer={"lr": 9}, views={"name": "ultrasound", "rotation": 5}, seed=3)
+    config = recipe("byol", None, optimizer={"lr": 9}, views={"name": "ultrasound", "rotation": 5}, seed=3)
     assert (config.optimizer.lr, config.optimizer.weight_decay, config.seed) == (9, 1.5e-6, 3)
     assert (config.views.name, config.views.rotation, config.views.speckle) == ("ultrasound", 5, 0.5)
     assert config.views.solarize == (0, 0)
@@ -116,5 +116,5 @@ def test_python_and_the_command_line_agree(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(cli.COMMANDS, "pretrain", spy)
     for method in METHODS:
         cli.main(f"pretrain s --out o --method {method} --views ultrasound --positives.seconds 0.2".split())
-        expected = recipe(method, views={"name": "ultrasound"}, positives={"seconds": 0.2})
+        expected = recipe(method, None, views={"name": "ultrasound"}, positives={"seconds": 0.2})
         assert called.pop() == expected

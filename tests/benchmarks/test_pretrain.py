@@ -66,7 +66,7 @@ def test_a_pool_that_would_give_a_smaller_batch_is_refused(pool):
 
 
 def test_the_bare_step_learns(pool):
-    step = bare_step(pool, recipe("simclr", encoder="test_resnet", image_size=32, batch_size=8, accelerator="cpu",
+    step = bare_step(pool, recipe("simclr", None, encoder="test_resnet", image_size=32, batch_size=8, accelerator="cpu",
                                   optimizer={"name": "adamw", "lr": 1e-3, "lr_batch": None}))  # fmt: skip
     losses = [float(step()) for _ in range(12)]
     assert losses[-1] < losses[0]

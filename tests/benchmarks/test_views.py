@@ -74,7 +74,7 @@ def test_the_study_reads_the_frames_that_the_store_holds(sides, pool: FramePool,
 
 
 def test_peers_take_the_ranges_and_chances_of_the_recipe() -> None:
-    views = recipe("simclr").views
+    views = recipe("simclr", None).views
     assert (views.crop_scale, views.blur_sigma) == (view_peers.SCALE, view_peers.SIGMA)
     assert (views.flip, views.jitter, views.brightness, views.contrast) == (0.5, 0.8, 0.8, 0.8)
     assert views.blur == (0.5, 0.5)

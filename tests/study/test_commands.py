@@ -19,14 +19,14 @@ from study.fake_runs import write_old_run, write_pretrain_run
 CONFIGS = {
     "paper_simclr": recipe("simclr", "paper", optimizer={"lr": 0.1, "lr_batch": None}, batch_size=32),
     "study_moco": recipe("moco", "study", moco={"queue": 512, "projector_norm": True}, views={"rotation": 5}),
-    "ultrasound_byol": recipe("byol", views={"name": "ultrasound", "gain_db": (-2.0, 4.0)}, max_steps=7),
+    "ultrasound_byol": recipe("byol", None, views={"name": "ultrasound", "gain_db": (-2.0, 4.0)}, max_steps=7),
     "study_views_in_a_papers_recipe": recipe("moco", "paper", views={"name": "study"}, seed=3),
-    "paper_views": recipe("vicreg", views={"name": "paper"}, vicreg={"projector": (64,)}, small_stem=True),
-    "null_where_the_recipe_has_a_number": recipe("barlow_twins", optimizer={"lr_biases": None, "final_lr": 0.0}),
-    "neighbours": recipe("simclr", positives={"name": "nearby_frames", "seconds": 0.2}, valid_patients=0.0),
+    "paper_views": recipe("vicreg", None, views={"name": "paper"}, vicreg={"projector": (64,)}, small_stem=True),
+    "null_where_the_recipe_has_a_number": recipe("barlow_twins", None, optimizer={"lr_biases": None, "final_lr": 0.0}),
+    "neighbours": recipe("simclr", None, positives={"name": "nearby_frames", "seconds": 0.2}, valid_patients=0.0),
     "narrow": recipe("inpainting", "study", encoder="resnet18", encoder_args={"channels": [4, 8]}, init="imagenet"),
-    "own_optimiser": recipe("autoencoder", optimizer={"name": "sgd", "lr": 1e-05, "schedule": "cosine"}),
-    **{f"plain_{method}": recipe(method) for method in get_args(Method)},
+    "own_optimiser": recipe("autoencoder", None, optimizer={"name": "sgd", "lr": 1e-05, "schedule": "cosine"}),
+    **{f"plain_{method}": recipe(method, None) for method in get_args(Method)},
     **{f"study_{method}": recipe(method, "study") for method in get_args(Method)},
 }
 

@@ -209,8 +209,8 @@ def test_a_methods_own_options_go_over_those_of_all_and_its_recipe_below_both(tm
     # The queue of MoCo's recipe differs from that of the dataclass; views come from each method's recipe.
     from sonolearn.recipes import recipe
 
-    assert moco.views == recipe("moco").views
-    assert second.optimizer == recipe("vicreg").optimizer
+    assert moco.views == recipe("moco", None).views
+    assert second.optimizer == recipe("vicreg", None).optimizer
     assert moco.encoder == "test_resnet"
     assert moco.image_size == 32
 

@@ -188,7 +188,7 @@ def test_a_view_depends_on_its_seed_alone() -> None:
 
 def test_views_of_the_preset_keep_the_frame_recognisable() -> None:
     frame, shown = phantom(1)
-    config = recipe("barlow_twins", views={"name": "ultrasound"}).views
+    config = recipe("barlow_twins", None, views={"name": "ultrasound"}).views
     smooth = cv2.GaussianBlur(frame, (0, 0), 3)[shown].astype(float)
     alike = [
         np.corrcoef(smooth, cv2.GaussianBlur(seen(config, frame, seed), (0, 0), 3)[shown])[0, 1] for seed in range(30)

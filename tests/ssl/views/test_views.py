@@ -128,7 +128,7 @@ def test_a_view_is_resized_first_and_then_changed_once_by_each_operation_as_uint
     made: list[tuple[str, np.ndarray]] = []
     for name in CALLS:
         monkeypatch.setattr(cv2, name, counted(name, getattr(cv2, name), made))
-    config, rng = recipe(method).views, np.random.default_rng(0)
+    config, rng = recipe(method, None).views, np.random.default_rng(0)
     for which in (0, 1) * 30:
         made.clear()
         make_view(frame(96, 96), 64, config, which, rng)
@@ -148,7 +148,7 @@ def counted(name, original, made):
 
 
 def test_a_view_takes_less_memory_than_one_copy_of_it_as_floats() -> None:
-    size, config, rng = 224, recipe("simclr").views, np.random.default_rng(0)
+    size, config, rng = 224, recipe("simclr", None).views, np.random.default_rng(0)
     original = frame(256, 256)
     for _ in range(30):
         tracemalloc.start()

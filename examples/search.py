@@ -1,0 +1,216 @@
+"""The search behind `--recipe adapt`: one setting at a time around a base, on development data only.
+
+    python examples/search.py OUT --data hc18=LABELLED,EXTRA zone=LABELLED,CINES --weights FILE [--workers 12]
+
+Each entry of --data is a labelled store whose test part is a *development* part (patients of the real training and
+validation parts; never those of the real test part), and stores without labels to pre-train on, too. Every setting is
+pre-trained `--seeds` times and judged by linear heads over label fractions and draws. Rows are added to OUT/search.csv
+as they come; called again, it goes on with those that are missing. docs/results/search.md is made of that file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+FRACTIONS = (0.01, 0.05, 0.1, 0.25, 1.0)
+DRAWS = 10
+FINETUNE_DRAWS = 3
+
+BASE: dict[str, Any] = {"method": "vicreg"}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "base": {},
+    **{f"method {m}": {"method": m} for m in ("barlow_twins", "simclr", "byol", "moco", "autoencoder", "inpainting")},
+    "views study": {"views": {"name": "study"}},
+    "views study crop 0.5": {"views": {"name": "study", "crop_scale": (0.5, 1.0)}},
+    "crop 0.2": {"views": {"name": "ultrasound", "crop_scale": (0.2, 1.0)}},
+    "crop 0.8": {"views": {"name": "ultrasound", "crop_scale": (0.8, 1.0)}},
+    "rate 1e-4": {"optimizer": {"lr": 1e-4}},
+    "rate 1e-3": {"optimizer": {"lr": 1e-3}},
+    "200 steps": {"max_steps": 200, "optimizer": {"warmup_steps": 20}},
+    "800 steps": {"max_steps": 800, "optimizer": {"warmup_steps": 80}},
+    "batch 128": {"batch_size": 128, "optimizer": {"lr_batch": 128}},
+    "projector 2048 2048 2048": {"vicreg": {"projector": (2048, 2048, 2048)}},
+    "nearby frames": {"positives": {"name": "nearby_frames", "seconds": 0.5}},
+    "80 px": {"image_size": 80},
+    "128 px": {"image_size": 128},
+    "random weights": {"init": "random"},
+}
+ONLY_VIDEO = ("nearby frames",)
+STILL = {"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip": 0.0, "jitter": 0.0, "blur": (0.0, 0.0),
+         "solarize": (0.0, 0.0)}  # fmt: skip
+
+
+FINETUNE: dict[str, dict[str, Any]] = {
+    "finetune base": {},
+    "finetune rate 1e-4": {"lr": 1e-4},
+    "finetune rate 1e-3": {"lr": 1e-3},
+    "finetune layer decay 0.9": {"layer_decay": 0.9},
+    "finetune layer decay 0.6": {"layer_decay": 0.6},
+    "finetune 40 epochs": {"epochs": 40, "min_steps": 200},
+    "finetune average 0.9": {"average": 0.9},
+    "finetune views none": {"views": STILL},
+}
+"""Settings of fine-tuning; each is judged at several mixtures of the linear evaluation and the fine-tuned weights."""
+
+
+def jobs(data: dict[str, list[Path]], seeds: int) -> Iterator[tuple[str, str, int]]:
+    """What is to be done, the starts without pre-training first."""
+    yield from ((name, "ImageNet", 0) for name in data)
+    for seed in range(seeds):
+        for setting in SETTINGS:
+            yield from ((name, setting, seed) for name in data if setting not in ONLY_VIDEO or name != "hc18")
+    for setting in FINETUNE:  # from ImageNet (0) and from the pre-training of the base (1)
+        yield from ((name, setting, start) for name in data for start in (0, 1))
+
+
+def run(job: tuple[str, str, int], stores: list[Path], weights: str, encoder: str, out: Path) -> dict[str, Any]:
+    """Pre-train and judge one setting; returns its row."""
+    import torch
+
+    from sonolearn.recipes import recipe
+    from sonolearn.ssl.pretrain import pretrain
+
+    torch.set_num_threads(1)
+    name, setting, seed = job
+    start, folder = time.monotonic(), out / "runs" / f"{name}-{setting}-{seed}".replace(" ", "_")
+    init, size = weights, 112
+    if setting in FINETUNE:
+        if seed:
+            init = str(out / "runs" / f"{name}-base-0")
+        scores = judge_finetuning(stores[0], init, encoder, size, FINETUNE[setting])
+        return {"data": name, "setting": setting, "seed": seed, **scores, "seconds": round(time.monotonic() - start, 1)}
+    if setting != "ImageNet":
+        options = {"encoder": encoder, "init": weights, "seed": seed, "workers": 0, **BASE, **SETTINGS[setting]}
+        config = recipe(**options)
+        pretrain(stores, folder, config)
+        init, size = str(folder), config.image_size
+    scores = judge(stores[0], init, encoder, size)
+    return {"data": name, "setting": setting, "seed": seed, **scores, "seconds": round(time.monotonic() - start, 1)}
+
+
+def judge(store: Path, init: str, encoder: str, size: int) -> dict[str, float]:
+    """Mean macro F1 of linear heads at each label fraction, over draws of labels."""
+    from sonolearn.config import ClassifyConfig
+    from sonolearn.data.splits import label_fraction
+    from sonolearn.data.store import Store
+    from sonolearn.planes.frozen import fit_frozen
+    from sonolearn.planes.images import labelled_parts
+    from sonolearn.planes.initialisation import Initialisation
+    from sonolearn.planes.metrics import scores
+    from sonolearn.ssl.devices import make_fabric
+    from sonolearn.ssl.features import extract, read_images
+
+    config = ClassifyConfig(encoder=None if Path(init).is_dir() else encoder, init=init, image_size=size, mode="linear")
+    opened = Store(store)
+    assert opened.labels is not None
+    parts = labelled_parts(opened, opened.labels, config)
+    network, card = Initialisation(config).load(0)
+    fabric = make_fabric(config.accelerator, config.precision)
+    used = {part: rows for part, rows in parts.items() if len(rows)}
+    features = {p: extract(network, card, read_images(opened, rows.rows, size), fabric) for p, rows in used.items()}
+    units = [(fraction, draw) for fraction in FRACTIONS for draw in range(DRAWS if fraction < 1 else 1)]
+    subsets = [
+        (parts["train"].positions(label_fraction(opened.labels, opened.planes, fraction, draw).rows), draw)
+        for fraction, draw in units
+    ]
+    found: dict[float, list[float]] = {fraction: [] for fraction in FRACTIONS}
+    for (fraction, _), fitted in zip(
+        units, fit_frozen(features, parts, subsets, len(opened.planes), config), strict=True
+    ):
+        assert not isinstance(fitted, Exception)
+        predicted = fitted.predict(features["test"]).argmax(1)
+        found[fraction].append(scores(parts["test"].targets, predicted)["macro_f1"])
+    return {f"{fraction:g}": round(sum(values) / len(values), 4) for fraction, values in found.items()}
+
+
+def judge_finetuning(store: Path, init: str, encoder: str, size: int, settings: dict[str, Any]) -> dict[str, str]:
+    """Mean macro F1 at each label fraction of the linear evaluation / half way / the fine-tuned weights."""
+    import torch
+
+    from sonolearn.data.splits import label_fraction
+    from sonolearn.data.store import Store
+    from sonolearn.planes.finetune import fit_finetune, mixture, start_from_logistic
+    from sonolearn.planes.head import PlaneClassifier
+    from sonolearn.planes.images import labelled_parts
+    from sonolearn.planes.initialisation import Initialisation
+    from sonolearn.planes.metrics import scores
+    from sonolearn.recipes import classify_recipe
+    from sonolearn.ssl.devices import make_fabric
+    from sonolearn.ssl.encoders import feature_count
+    from sonolearn.ssl.features import read_images
+
+    name = None if Path(init).is_dir() else encoder
+    config = classify_recipe(encoder=name, init=init, image_size=size, workers=0, mixture=1.0, **settings)
+    opened, fabric = Store(store), make_fabric(config.accelerator, config.precision)
+    assert opened.labels is not None
+    parts = labelled_parts(opened, opened.labels, config)
+    images = {part: read_images(opened, parts[part].rows, size) for part in ("train", "test")}
+    found = {}
+    for fraction in FRACTIONS:
+        sums = [0.0, 0.0, 0.0]
+        draws = FINETUNE_DRAWS if fraction < 1 else 1
+        for draw in range(draws):
+            subset = parts["train"].at(label_fraction(opened.labels, opened.planes, fraction, draw).rows)
+            train = images["train"][parts["train"].positions(subset.rows)], subset
+            network, card = Initialisation(config).load(0)
+            head = PlaneClassifier(network, feature_count(network), len(opened.planes), 0.0, 0)
+            start_from_logistic(head, card, train, len(opened.planes), config, fabric)
+            start = {key: value.clone() for key, value in head.state_dict().items()}
+            network, card = Initialisation(config).load(0)
+            fitted = fit_finetune(network, card, train, None, len(opened.planes), config, draw, fabric)
+            assert fitted.classifier is not None
+            end = {key: value.clone() for key, value in fitted.classifier.state_dict().items()}
+            for number, share in enumerate((0.0, 0.5, 1.0)):
+                fitted.classifier.load_state_dict(mixture(start, end, share))
+                predicted = fitted.predict(torch.from_numpy(images["test"])).argmax(1)
+                sums[number] += scores(parts["test"].targets, predicted)["macro_f1"] / draws
+        found[f"{fraction:g}"] = " ".join(f"{value:.3f}" for value in sums)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--encoder", default="tf_efficientnet_lite0")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin nothing after so many seconds")
+    arguments = parser.parse_args()
+    data = {n: [Path(p) for p in paths.split(",")] for n, _, paths in (word.partition("=") for word in arguments.data)}
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    table, end = arguments.out / "search.csv", time.monotonic() + arguments.seconds
+    columns = ["data", "setting", "seed", *(f"{fraction:g}" for fraction in FRACTIONS), "seconds"]
+    if not table.exists():
+        table.write_text(",".join(columns) + "\n")
+    done = {tuple(line.split(",")[:3]) for line in table.read_text().splitlines()[1:]}
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    waiting = [job for job in jobs(data, arguments.seeds) if tuple(map(str, job)) not in done]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
+        fixed = arguments.weights, arguments.encoder, arguments.out
+        futures = {pool.submit(run, job, data[job[0]], *fixed): job for job in waiting}
+        for future in as_completed(futures):
+            if future.cancelled():
+                continue
+            if error := future.exception():
+                print(*futures[future], "failed:", error, flush=True)
+                continue
+            row = future.result()
+            with table.open("a") as file:
+                file.write(",".join(str(row[column]) for column in columns) + "\n")
+            print(*(row[column] for column in columns), flush=True)
+            if time.monotonic() > end:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+if __name__ == "__main__":
+    main()
