@@ -1,11 +1,11 @@
 """The search behind `--recipe adapt`: one setting at a time around a base, on development data only.
 
-    python examples/search.py OUT --data hc18=LABELLED,EXTRA zone=LABELLED,CINES --weights FILE [--workers 12]
+    python examples/search.py OUT --data hc18=LABELLED,EXTRA lungs=ZONE+B_LINES,CINES --weights FILE [--workers 12]
 
-Each entry of --data is a labelled store whose test part is a *development* part (patients of the real training and
-validation parts; never those of the real test part), and stores without labels to pre-train on, too. Every setting is
-pre-trained `--seeds` times and judged by linear heads over label fractions and draws. Rows are added to OUT/search.csv
-as they come; called again, it goes on with those that are missing. docs/results/search.md is made of that file.
+Each entry of --data names labelled stores (+ between those of the same frames) whose test part is a *development* part
+(patients of the real training and validation parts, never of the real test part), and stores without labels. Every
+setting is pre-trained `--seeds` times and judged by linear heads over label fractions and draws. Rows are added to
+OUT/search.csv as they come; called again, it goes on with those that are missing. docs/results/search.md shows them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,24 +22,22 @@ from typing import Any
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.25, 1.0)
 DRAWS = 10
-FINETUNE_DRAWS = 3
+FINETUNE_FRACTIONS = (0.01, 0.1, 1.0)
+FINETUNE_DRAWS = 2
 
 BASE: dict[str, Any] = {"method": "vicreg"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "base": {},
     **{f"method {m}": {"method": m} for m in ("barlow_twins", "simclr", "byol", "moco", "autoencoder", "inpainting")},
     "views study": {"views": {"name": "study"}},
-    "views study crop 0.5": {"views": {"name": "study", "crop_scale": (0.5, 1.0)}},
     "crop 0.2": {"views": {"name": "ultrasound", "crop_scale": (0.2, 1.0)}},
     "crop 0.8": {"views": {"name": "ultrasound", "crop_scale": (0.8, 1.0)}},
     "rate 1e-4": {"optimizer": {"lr": 1e-4}},
     "rate 1e-3": {"optimizer": {"lr": 1e-3}},
     "200 steps": {"max_steps": 200, "optimizer": {"warmup_steps": 20}},
     "800 steps": {"max_steps": 800, "optimizer": {"warmup_steps": 80}},
-    "batch 128": {"batch_size": 128, "optimizer": {"lr_batch": 128}},
     "projector 2048 2048 2048": {"vicreg": {"projector": (2048, 2048, 2048)}},
     "nearby frames": {"positives": {"name": "nearby_frames", "seconds": 0.5}},
-    "80 px": {"image_size": 80},
     "128 px": {"image_size": 128},
     "random weights": {"init": "random"},
 }
@@ -60,39 +59,48 @@ FINETUNE: dict[str, dict[str, Any]] = {
 """Settings of fine-tuning; each is judged at several mixtures of the linear evaluation and the fine-tuned weights."""
 
 
-def jobs(data: dict[str, list[Path]], seeds: int) -> Iterator[tuple[str, str, int]]:
+def jobs(data: list[str], seeds: int) -> Iterator[tuple[str, str, int]]:
     """What is to be done, the starts without pre-training first."""
     yield from ((name, "ImageNet", 0) for name in data)
     for seed in range(seeds):
+        if seed == 1:  # from ImageNet (0) and from the pre-training of the base (1)
+            for setting in FINETUNE:
+                yield from ((name, setting, start) for name in data for start in (0, 1))
         for setting in SETTINGS:
             yield from ((name, setting, seed) for name in data if setting not in ONLY_VIDEO or name != "hc18")
-    for setting in FINETUNE:  # from ImageNet (0) and from the pre-training of the base (1)
-        yield from ((name, setting, start) for name in data for start in (0, 1))
 
 
-def run(job: tuple[str, str, int], stores: list[Path], weights: str, encoder: str, out: Path) -> dict[str, Any]:
-    """Pre-train and judge one setting; returns its row."""
+def run(
+    job: tuple[str, str, int], labelled: list[Path], others: list[Path], weights: str, encoder: str, out: Path
+) -> list[dict[str, Any]]:
+    """Pre-train and judge one setting; returns a row a labelled store."""
+    import cv2
     import torch
 
     from sonolearn.recipes import recipe
     from sonolearn.ssl.pretrain import pretrain
 
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     name, setting, seed = job
     start, folder = time.monotonic(), out / "runs" / f"{name}-{setting}-{seed}".replace(" ", "_")
     init, size = weights, 112
     if setting in FINETUNE:
         if seed:
             init = str(out / "runs" / f"{name}-base-0")
-        scores = judge_finetuning(stores[0], init, encoder, size, FINETUNE[setting])
-        return {"data": name, "setting": setting, "seed": seed, **scores, "seconds": round(time.monotonic() - start, 1)}
-    if setting != "ImageNet":
+    elif setting != "ImageNet":
         options = {"encoder": encoder, "init": weights, "seed": seed, "workers": 0, **BASE, **SETTINGS[setting]}
         config = recipe(**options)
-        pretrain(stores, folder, config)
+        pretrain([labelled[0], *others], folder, config)
         init, size = str(folder), config.image_size
-    scores = judge(stores[0], init, encoder, size)
-    return {"data": name, "setting": setting, "seed": seed, **scores, "seconds": round(time.monotonic() - start, 1)}
+    rows = []
+    for store in labelled[:1] if setting in FINETUNE else labelled:
+        if setting in FINETUNE:
+            scores: dict[str, Any] = judge_finetuning(store, init, encoder, size, FINETUNE[setting])
+        else:
+            scores = judge(store, init, encoder, size)
+        rows.append({"data": store.name, "setting": setting, "seed": seed, **scores})
+    return [{**row, "seconds": round(time.monotonic() - start, 1)} for row in rows]
 
 
 def judge(store: Path, init: str, encoder: str, size: int) -> dict[str, float]:
@@ -114,7 +122,8 @@ def judge(store: Path, init: str, encoder: str, size: int) -> dict[str, float]:
     network, card = Initialisation(config).load(0)
     fabric = make_fabric(config.accelerator, config.precision)
     used = {part: rows for part, rows in parts.items() if len(rows)}
-    features = {p: extract(network, card, read_images(opened, rows.rows, size), fabric) for p, rows in used.items()}
+    # Many small heads are solved faster where nobody waits for a device.
+    features = {p: extract(network, card, read_images(opened, r.rows, size), fabric).cpu() for p, r in used.items()}
     units = [(fraction, draw) for fraction in FRACTIONS for draw in range(DRAWS if fraction < 1 else 1)]
     subsets = [
         (parts["train"].positions(label_fraction(opened.labels, opened.planes, fraction, draw).rows), draw)
@@ -152,8 +161,8 @@ def judge_finetuning(store: Path, init: str, encoder: str, size: int, settings: 
     assert opened.labels is not None
     parts = labelled_parts(opened, opened.labels, config)
     images = {part: read_images(opened, parts[part].rows, size) for part in ("train", "test")}
-    found = {}
-    for fraction in FRACTIONS:
+    found = dict.fromkeys((f"{fraction:g}" for fraction in FRACTIONS), "")
+    for fraction in FINETUNE_FRACTIONS:
         sums = [0.0, 0.0, 0.0]
         draws = FINETUNE_DRAWS if fraction < 1 else 1
         for draw in range(draws):
@@ -183,9 +192,14 @@ def main() -> None:
     parser.add_argument("--encoder", default="tf_efficientnet_lite0")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--only", default="", help="regular expression of the settings to run")
     parser.add_argument("--seconds", type=float, default=1e9, help="begin nothing after so many seconds")
     arguments = parser.parse_args()
-    data = {n: [Path(p) for p in paths.split(",")] for n, _, paths in (word.partition("=") for word in arguments.data)}
+    data = {}
+    for word in arguments.data:
+        name, _, paths = word.partition("=")
+        first, *others = paths.split(",")
+        data[name] = [Path(path) for path in first.split("+")], [Path(path) for path in others]
     arguments.out.mkdir(parents=True, exist_ok=True)
     table, end = arguments.out / "search.csv", time.monotonic() + arguments.seconds
     columns = ["data", "setting", "seed", *(f"{fraction:g}" for fraction in FRACTIONS), "seconds"]
@@ -193,21 +207,26 @@ def main() -> None:
         table.write_text(",".join(columns) + "\n")
     done = {tuple(line.split(",")[:3]) for line in table.read_text().splitlines()[1:]}
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    waiting = [job for job in jobs(data, arguments.seeds) if tuple(map(str, job)) not in done]
+    waiting = [
+        job
+        for job in jobs(list(data), arguments.seeds)
+        if not {(store.name, *map(str, job[1:])) for store in data[job[0]][0]} <= done
+        and re.search(arguments.only, job[1])
+    ]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
         fixed = arguments.weights, arguments.encoder, arguments.out
-        futures = {pool.submit(run, job, data[job[0]], *fixed): job for job in waiting}
+        futures = {pool.submit(run, job, *data[job[0]], *fixed): job for job in waiting}
         for future in as_completed(futures):
             if future.cancelled():
                 continue
             if error := future.exception():
                 print(*futures[future], "failed:", error, flush=True)
                 continue
-            row = future.result()
+            lines = [",".join(str(row[column]) for column in columns) for row in future.result()]
             with table.open("a") as file:
-                file.write(",".join(str(row[column]) for column in columns) + "\n")
-            print(*(row[column] for column in columns), flush=True)
+                file.write("\n".join(lines) + "\n")
+            print(*lines, sep="\n", flush=True)
             if time.monotonic() > end:
                 pool.shutdown(wait=False, cancel_futures=True)
 
