@@ -16,9 +16,9 @@ ATTEMPTS = 3
 
 
 def missing_tasks(grid: Grid, folder: StudyFolder, runs: Sequence[Downstream]) -> list[Task]:
-    """The tasks whose results are not there, seed by seed; of a seed pre-trainings come first.
+    """The tasks whose results are not there: pre-trainings and what is fitted on frozen features, then fine-tunings.
 
-    So a study that is stopped early holds whole comparisons of the seeds that are done.
+    Both come seed by seed, so that a study that is stopped early compares all starts on the seeds that are done.
 
     Args:
         grid: the whole study.
@@ -29,7 +29,7 @@ def missing_tasks(grid: Grid, folder: StudyFolder, runs: Sequence[Downstream]) -
     missing = [run for run in runs if run.run not in there]
     pretrainings = _pretrain_tasks(grid, folder, runs, missing)
     tasks = [*pretrainings, *_frozen_tasks(grid, runs, missing), *_finetune_tasks(grid, missing)]
-    return sorted(tasks, key=lambda task: task.seed)
+    return sorted(tasks, key=lambda task: (isinstance(task, FinetuneTask), task.seed))
 
 
 def _pretrain_tasks(
