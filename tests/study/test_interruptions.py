@@ -176,6 +176,7 @@ def test_a_study_that_is_interrupted_says_so_leaves_no_worker_and_goes_on(
         assert len(list(out.glob("pretrain/*/checkpoint.pt"))) == 1
         rows = read_timings(StudyFolder(out))
         assert rows.empty or (rows["outcome"] == "done").all()
+        assert len(table_of(out)) == len(list(out.glob("runs/*.json")))
     assert forks.run(*words, log=tmp_path / "log") == 0
     assert forks.run(file, "--out", tmp_path / "whole", *words[3:], log=tmp_path / "log") == 0
     pd.testing.assert_frame_equal(table_of(out), table_of(tmp_path / "whole"))

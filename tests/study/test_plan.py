@@ -215,6 +215,29 @@ def test_a_methods_own_options_go_over_those_of_all_and_its_recipe_below_both(tm
     assert moco.image_size == 32
 
 
+def test_a_pretraining_may_start_from_an_initialisation_of_the_plan(tmp_path: Path) -> None:
+    changes = {
+        "encoders": {"small": {"encoder": "test_resnet"}, "other": {"encoder": "test_vit"}},
+        "initialisations": {"ImageNet": {"encoders": ["small"]}, "ours": {"init": "ours.safetensors"}},
+        "methods": {
+            "moco": {"init": "imagenet"},
+            "simclr": {"init": "ours"},
+            "byol": {"init": "random"},
+            "vicreg": {"init": "more.safetensors"},
+        },
+        "pools": {},
+    }
+    file = write_plan(tmp_path / "plan.yaml", **changes)
+    plan = read_plan(file, StudyDataConfig(weights=("ImageNet=given.safetensors",)))
+    found = {name: [config.init for config in method.configs.values()] for name, method in plan.methods.items()}
+    assert found == {
+        "moco": ["given.safetensors", "imagenet"],  # the plan's ImageNet is for one of the encoders
+        "simclr": [str(tmp_path / "ours.safetensors")] * 2,
+        "byol": ["random"] * 2,
+        "vicreg": [str(tmp_path / "more.safetensors")] * 2,
+    }
+
+
 def test_options_may_be_left_empty(tmp_path: Path) -> None:
     file = write_plan(tmp_path / "plan.yaml", pools=None, methods={"simclr": None}, modes={"linear": None})
     plan = read_plan(file)

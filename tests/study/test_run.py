@@ -305,6 +305,19 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(
     assert (tmp_path / "out" / "thesis.doc").read_text() == "precious"
 
 
+def test_pretrainings_of_another_study_on_the_same_scans_are_taken(
+    small_study: Path, small_data: Path, here: list[HereEngine], tmp_path: Path
+) -> None:
+    labelled = write_store(tmp_path / "other", stills=3)
+    data = {**PLAN["data"], "labelled": str(labelled), "unlabelled": [str(small_data / "scans")]}
+    file = write_plan(tmp_path / "plan.yaml", data=data, modes={"knn": {"neighbours": 3}})
+    (tmp_path / "out").mkdir()
+    shutil.copytree(small_study / "pretrain", tmp_path / "out" / "pretrain")
+    table = run(file, tmp_path / "out")
+    assert len(table) == 12
+    assert not [name for name in here[-1].begun if name.startswith("pretrain")]
+
+
 def test_a_folder_whose_first_file_was_cut_off_is_taken_up(
     small_data: Path, here: list[HereEngine], tmp_path: Path
 ) -> None:

@@ -1,13 +1,15 @@
-"""The order of tasks: pre-trainings before what needs them, lost tasks again, nothing that waits for a failed one."""
+"""The order of tasks: seed by seed, pre-trainings before what needs them, lost tasks again, nothing without its own."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sonolearn.runs import read_json
 from sonolearn.study.engines.engine import Ended, Outcome
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.grid import chosen
@@ -43,8 +45,15 @@ def test_every_run_is_in_one_task(tasks: list[Task]) -> None:
     runs = [run.run for task in tasks for run in task.runs]
     assert len(runs) == len(set(runs)) == 36
     assert len({task.name for task in tasks}) == len(tasks) == 4 + 6 + 12
-    kinds = [type(task) for task in tasks]
-    assert kinds == sorted(kinds, key=[PretrainTask, FrozenTask, FinetuneTask].index)
+
+
+def test_tasks_come_seed_by_seed_so_that_what_is_done_compares_all_starts(tasks: list[Task]) -> None:
+    kinds = {PretrainTask: "P", FrozenTask: "F", FinetuneTask: "T"}
+    order = "".join(f"{kinds[type(task)]}{task.seed} " for task in tasks)
+    assert order == "P0 P0 F0 F0 F0 P1 P1 F1 F1 F1 " + "T0 " * 6 + "T1 " * 6
+    for seed in (0, 1):
+        names = {run.start.name for task in tasks if task.seed == seed for run in task.runs}
+        assert names == {"random", "Barlow Twins"}
 
 
 def test_one_fine_tuning_of_each_initialisation_of_the_main_comparison_is_explained(tasks: list[Task]) -> None:
@@ -144,8 +153,6 @@ def test_only_the_pretrainings_of_wanted_runs_are_made(small_data: Path, tmp_pat
 
 
 def test_a_finished_study_lacks_nothing_and_a_deleted_part_only_itself(small_study: Path, tmp_path: Path) -> None:
-    import shutil
-
     out = shutil.copytree(small_study, tmp_path / "out")
     folder = StudyFolder(out)
     grid = open_grid(read_plan(small_study.parent / "plan.yaml"), folder)
@@ -156,3 +163,24 @@ def test_a_finished_study_lacks_nothing_and_a_deleted_part_only_itself(small_stu
     folder.run(run.run).unlink()
     found = missing_tasks(grid, folder, grid.downstream)
     assert [task.name for task in found] == [f"pretrain-{made.run}", f"finetune-{run.run}"]
+
+
+def test_a_deleted_encoder_is_made_again_only_for_runs_that_are_missing(small_study: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(small_study, tmp_path / "out")
+    folder = StudyFolder(out)
+    grid = open_grid(read_plan(small_study.parent / "plan.yaml"), folder)
+    encoders = {path.parent.name: path.read_bytes() for path in out.glob("pretrain/*/encoder.safetensors")}
+    for path in out.glob("pretrain/*/encoder.safetensors"):
+        path.unlink()
+    assert missing_tasks(grid, folder, grid.downstream) == []
+    run = next(run for run in grid.downstream if run.mode == "finetune" and run.start.pretraining)
+    assert run.start.pretraining is not None
+    made = run.start.pretraining.run
+    before = read_json(folder.run(run.run))
+    folder.run(run.run).unlink()
+    found = missing_tasks(grid, folder, grid.downstream)
+    assert [task.name for task in found] == [f"pretrain-{made}", f"finetune-{run.run}"]
+    for task in found:
+        task.perform(folder, 0)
+    assert (folder.pretraining(made) / "encoder.safetensors").read_bytes() == encoders[made]
+    assert {**read_json(folder.run(run.run)), "seconds": 0} == {**before, "seconds": 0}

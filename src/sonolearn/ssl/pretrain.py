@@ -39,7 +39,7 @@ from sonolearn.ssl.monitors import MONITORS, collapse_in_words, has_collapsed
 from sonolearn.ssl.optim import set_learning_rate, warmup_steps
 from sonolearn.ssl.pairs import PairMaker
 from sonolearn.ssl.pool import draw_pool
-from sonolearn.ssl.results import is_finished, write_results
+from sonolearn.ssl.results import has_encoder, write_results
 from sonolearn.ssl.validation import Validation
 
 Figures = dict[str, Tensor]
@@ -49,7 +49,9 @@ TIMES = ("lr", "data_seconds", "compute_seconds")
 
 
 def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
-    """Pre-train an encoder on the frames of `stores`; the same call again continues an interrupted run.
+    """Pre-train an encoder on the frames of `stores`.
+
+    The same call again continues an interrupted run, and trains an encoder again that was deleted.
 
     Args:
         stores: folders made by `prepare`. Of a labelled store only the training part is used.
@@ -64,7 +66,7 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
         Interrupted: Ctrl-C or SIGTERM; the checkpoint is written.
     """
     training = open_training(stores, out, config)
-    if is_finished(out):
+    if has_encoder(out):
         say(f"{out}: is finished already")
     else:
         training.run()

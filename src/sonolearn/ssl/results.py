@@ -26,6 +26,11 @@ def is_finished(folder: Path) -> bool:
     return (folder / SUMMARY).exists()
 
 
+def has_encoder(folder: Path) -> bool:
+    """Whether the run in `folder` has ended and its encoder is still there; figures and tables need none."""
+    return is_finished(folder) and (folder / ENCODER_FILE).exists()
+
+
 def write_results(
     folder: Path, encoder: nn.Module, card: Card, config: PretrainConfig, pools: tuple[FramePool, FramePool],
     steps: int, seconds: float, device: str, monitors: dict[str, float],

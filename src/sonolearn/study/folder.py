@@ -87,12 +87,14 @@ class StudyFolder:
     def claim(self, plan: Any, data: Mapping[str, str]) -> None:
         """Make the folder this study's, or check that it is; the plan may change, the data may not.
 
+        Pre-trainings of another study may lie there before it begins: their names say all that they depend on.
+
         Raises:
             UserError: another version's study, another store than before, or a folder of something else.
         """
         if self.record.exists():
             self._check(read_json(self.record), data)
-        elif any(name not in ("data", "lock") and not is_leftover(name) for name in _names(self.out)):
+        elif any(name not in ("data", "pretrain", "lock") and not is_leftover(name) for name in _names(self.out)):
             raise UserError(f"{self.out}: exists and is no study; give another --out")
         write_json(
             self.record,

@@ -26,7 +26,7 @@ METHODS: tuple[str, ...] = get_args(Method)
 
 # What the grid itself sets: these may not be given as options of a training.
 SET_BY_GRID = {
-    "pretrain": ("encoder", "encoder_args", "small_stem", "init", "image_size", "seed", "pool", "patients_per_batch"),
+    "pretrain": ("encoder", "encoder_args", "small_stem", "image_size", "seed", "pool", "patients_per_batch"),
     "classify": ("encoder", "encoder_args", "small_stem", "init", "image_size", "mode", "fractions", "seeds", "name"),
 }
 
@@ -93,15 +93,16 @@ def read_plan(path: Path, here: StudyDataConfig | None = None) -> Plan:
     file = _find(path)
     given: StudyPlan = read_options(StudyPlan, _read_yaml(file), file.name)
     data = _data(file, given, here or StudyDataConfig())
+    starts = _starts(file, given, here or StudyDataConfig())
     plan = Plan(
         file.stem,
         given,
         data,
         _phantom(file, data),
         {name: read_options(EncoderConfig, o, f"{file.name}, encoders.{name}") for name, o in given.encoders.items()},
-        {name: _method(file, given, name, options) for name, options in given.methods.items()},
+        {name: _method(file, given, name, options, starts) for name, options in given.methods.items()},
         {name: read_options(PoolPlan, o, f"{file.name}, pools.{name}") for name, o in given.pools.items()},
-        _starts(file, given, here or StudyDataConfig()),
+        starts,
         {name: _mode(file, given, name, options) for name, options in given.modes.items()},
     )
     _check_names(file, plan)
@@ -150,7 +151,7 @@ def _phantom(file: Path, data: StudyData) -> tuple[PhantomConfig, PrepareConfig]
     return phantom, read_options(PrepareConfig, data.prepare, f"{file.name}, data.prepare")
 
 
-def _method(file: Path, given: StudyPlan, name: str, options: Options) -> MethodPlan:
+def _method(file: Path, given: StudyPlan, name: str, options: Options, starts: Mapping[str, StartPlan]) -> MethodPlan:
     where = f"{file.name}, methods.{name}"
     own = dict(options)
     encoders = _encoders(where, given, own)
@@ -160,13 +161,25 @@ def _method(file: Path, given: StudyPlan, name: str, options: Options) -> Method
         raise UserError(f"{where}: there is no method {method}{near or ';'} methods are {', '.join(METHODS)}")
     merged = _merged(_merged(given.pretrain, own), {"method": method})
     _refuse_set_by_grid(where, merged, "pretrain")
-    return MethodPlan({encoder: _pretrain(where, given, encoder, merged) for encoder in encoders})
+    configs = {encoder: _pretrain(where, given, encoder, merged) for encoder in encoders}
+    return MethodPlan({e: dataclasses.replace(c, init=_init(file, c.init, e, starts)) for e, c in configs.items()})
 
 
 def _pretrain(where: str, given: StudyPlan, encoder: str, merged: Options) -> PretrainConfig:
     options = {**merged, **given.encoders[encoder], "image_size": given.image_size}
     config: PretrainConfig = read_options(PretrainConfig, options, where, layer_asked_for([], options))
     return config
+
+
+def _init(file: Path, init: str, encoder: str, starts: Mapping[str, StartPlan]) -> str:
+    """What a pre-training starts from: `init` may name an initialisation of the plan, whose file --weights may give.
+
+    imagenet, which recipes name, means the plan's initialisation ImageNet where it has one for this encoder.
+    """
+    start = starts.get("ImageNet" if init == "imagenet" else init)
+    if start and encoder in start.encoders:
+        return start.init
+    return init if init in ("random", "imagenet") else str(file.parent / init)
 
 
 def _encoders(where: str, given: StudyPlan, options: Options) -> tuple[str, ...]:

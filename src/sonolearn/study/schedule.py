@@ -16,7 +16,9 @@ ATTEMPTS = 3
 
 
 def missing_tasks(grid: Grid, folder: StudyFolder, runs: Sequence[Downstream]) -> list[Task]:
-    """The tasks whose results are not there, pre-trainings first.
+    """The tasks whose results are not there: pre-trainings and what is fitted on frozen features, then fine-tunings.
+
+    Both come seed by seed, so that a study that is stopped early compares all starts on the seeds that are done.
 
     Args:
         grid: the whole study.
@@ -25,15 +27,23 @@ def missing_tasks(grid: Grid, folder: StudyFolder, runs: Sequence[Downstream]) -
     """
     there = folder.finished_runs()
     missing = [run for run in runs if run.run not in there]
-    return [*_pretrain_tasks(grid, folder, runs), *_frozen_tasks(grid, runs, missing), *_finetune_tasks(grid, missing)]
+    pretrainings = _pretrain_tasks(grid, folder, runs, missing)
+    tasks = [*pretrainings, *_frozen_tasks(grid, runs, missing), *_finetune_tasks(grid, missing)]
+    return sorted(tasks, key=lambda task: (isinstance(task, FinetuneTask), task.seed))
 
 
-def _pretrain_tasks(grid: Grid, folder: StudyFolder, runs: Sequence[Downstream]) -> list[Task]:
-    """Of all wanted runs, not only the missing ones: the page shows the pre-trainings, too."""
+def _pretrain_tasks(
+    grid: Grid, folder: StudyFolder, runs: Sequence[Downstream], missing: Sequence[Downstream]
+) -> list[Task]:
+    """Of all wanted runs, not only the missing ones: the page shows the pre-trainings, too.
+
+    One whose encoder was deleted is made again only if a missing run starts from it.
+    """
     wanted = {run.start.pretraining.run: run.start.pretraining for run in runs if run.start.pretraining}
     stores = tuple(store.path for store in grid.unlabelled)
     tasks = [PretrainTask(pretraining, stores) for pretraining in wanted.values()]
-    return [task for task in tasks if not task.is_done(folder)]
+    used = {run.start.pretraining.run for run in missing if run.start.pretraining}
+    return [task for task in tasks if not task.is_done(folder, task.pretraining.run in used)]
 
 
 def _frozen_tasks(grid: Grid, runs: Sequence[Downstream], missing: Sequence[Downstream]) -> list[Task]:

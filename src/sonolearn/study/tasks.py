@@ -30,7 +30,7 @@ from sonolearn.runs import hash_of, hashed_settings, writing
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.features import extract, read_images
 from sonolearn.ssl.pretrain import pretrain
-from sonolearn.ssl.results import is_finished
+from sonolearn.ssl.results import has_encoder, is_finished
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.grid import Downstream, Pretraining, Start
 from sonolearn.study.records import write_record
@@ -59,9 +59,15 @@ class PretrainTask:
         """It makes no classifier."""
         return ()
 
-    def is_done(self, folder: StudyFolder) -> bool:
-        """Whether its results are there."""
-        return is_finished(folder.pretraining(self.pretraining.run))
+    @property
+    def seed(self) -> int:
+        """Of the pre-training."""
+        return self.pretraining.config.seed
+
+    def is_done(self, folder: StudyFolder, used: bool) -> bool:
+        """Whether its results are there; the encoder counts only if it is `used`, by classifiers that are missing."""
+        run = folder.pretraining(self.pretraining.run)
+        return has_encoder(run) if used else is_finished(run)
 
     def perform(self, folder: StudyFolder, loaders: int) -> None:
         """Pre-train, or go on from the checkpoint."""
@@ -87,6 +93,11 @@ class FrozenTask:
     def label(self) -> str:
         """What people read."""
         return f"{len(self.runs)} classifiers on features of {in_words(self.start)}"
+
+    @property
+    def seed(self) -> int:
+        """Of the weights; 0 where they are fixed."""
+        return self.start.seed or 0
 
     def perform(self, folder: StudyFolder, loaders: int) -> None:
         """Fit and test all of them; records that are there already are left alone."""
@@ -142,6 +153,11 @@ class FinetuneTask:
     def label(self) -> str:
         """What people read."""
         return f"fine-tuning {in_words(self.run.start)}, {100 * self.run.fraction:g} %, seed {self.run.seed}"
+
+    @property
+    def seed(self) -> int:
+        """Of the run."""
+        return self.run.seed
 
     @property
     def start(self) -> Start:
