@@ -18,6 +18,7 @@ from docstring_parser import parse, parse_from_object
 from sonolearn.cli import COMMANDS
 from sonolearn.command import Command
 from sonolearn.config.study import PoolPlan, StartPlan, StudyData, StudyPlan
+from sonolearn.options import read_options
 from sonolearn.runs import plain
 
 PAGE = Path(__file__).parent / "reference" / "commands.md"
@@ -82,7 +83,9 @@ def _section(name: str, command: Command) -> str:
             default = "required" if option == "out" else "none"
             lines.append(f"| `--{option}` | {default} | {_sentence(helps[option])} |")
     if command.config is not None:
-        lines += [f"| `--{option}` | {value} | {meaning} |" for option, value, meaning in options(command.config())]
+        # A recipe that is taken without being asked for sets defaults, too.
+        defaults = read_options(command.config, {}, name, command.layer([], {}) if command.layer else None)
+        lines += [f"| `--{option}` | {value} | {meaning} |" for option, value, meaning in options(defaults)]
     return "\n".join([*lines, ""])
 
 

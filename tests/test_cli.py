@@ -18,6 +18,7 @@ import yaml
 
 from sonolearn import cli, options
 from sonolearn.cli import COMMANDS
+from sonolearn.recipes import recipe
 
 # The shortest arguments with which each command can be called.
 SHORTEST = {
@@ -34,7 +35,7 @@ CHANGED = {
     "prepare": ["--split", "0.5", "0.25", "0.25", "--columns.plane=trimester", "--patient_pattern", "7", "--key", "k"],
     "pretrain": ["--views.blur", "1", "0", "--barlow_twins.projector", "32", "--optimizer.weight_decay", "1e-05",
                  "--encoder_args", "{channels: [4, 8]}", "--max_steps", "3"],
-    "classify": ["--fractions", "0.1", "1.0", "--mode", "knn", "--name", "ours", "--randaugment", "0", "0"],
+    "classify": ["--fractions", "0.1", "1.0", "--mode", "knn", "--name", "ours", "--views.randaugment", "2", "5"],
     "predict": ["--classifier", "run", "--frame_skip", "1", "--engine", "torch", "--cleaning.marks", "keep",
                 "--batch", "8"],
     "report": [],
@@ -297,7 +298,7 @@ def test_a_flag_may_stand_alone(line: str, profile: bool, small_stem: bool) -> N
         ("phantom --out o", "phantom: give out as a word of its own, without --out"),
         ("pretrain s --out o --small_stem maybe", "--small_stem maybe: give true or false"),
         ("pretrain s --out o --max_steps few", "--max_steps few: give a whole number, or null"),
-        ("pretrain s --out o --recipe studdy", "--recipe studdy: give study or paper, or null"),
+        ("pretrain s --out o --recipe studdy", "--recipe studdy: give adapt, study or paper, or null"),
         (
             "pretrain s --out o --method byoll",
             "--method byoll: give autoencoder, inpainting, simclr, moco, byol, barlow_twins or vicreg",
@@ -382,7 +383,8 @@ def test_without_options_a_command_gets_the_defaults(name: str, called: list[dic
     cli.main([*name.split(), *SHORTEST[name]])
     kind = COMMANDS[name].config
     if kind:
-        assert called[0]["config"] == kind()
+        # A recipe is taken without being asked for.
+        assert called[0]["config"] == (recipe() if name == "pretrain" else kind())
     assert called[0]["study" if name in ("study status", "study report") else "out"] == Path(SHORTEST[name][-1])
 
 

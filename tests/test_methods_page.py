@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sonolearn.config import Method, PretrainConfig, Recipe
-from sonolearn.recipes import PAPER, STUDY, recipe
+from sonolearn.recipes import ADAPT, PAPER, STUDY, recipe
 from sonolearn.ssl.methods import METHODS
 from sonolearn.ssl.monitors import COLLAPSED_RANK, COLLAPSED_STD, MONITORS
 
@@ -27,8 +27,8 @@ Cells = dict[str, list[str]]
 
 # Method and recipe, or preset, behind each column of the table of views.
 VIEWS: list[list[tuple[Method, str]]] = [
-    [("autoencoder", "study")],
-    [("inpainting", "study")],
+    [("autoencoder", "study"), ("autoencoder", "adapt")],
+    [("inpainting", "study"), ("inpainting", "adapt")],
     [("simclr", "study"), ("simclr", "paper"), ("moco", "study"), ("byol", "study")],
     [("moco", "paper")],
     [
@@ -38,7 +38,11 @@ VIEWS: list[list[tuple[Method, str]]] = [
         ("vicreg", "paper"),
         ("byol", "paper"),
     ],
-    [(method, "ultrasound") for method in typing.get_args(Method)],
+    [
+        *((method, "ultrasound") for method in typing.get_args(Method)),
+        *((method, "adapt") for method in ("simclr", "moco", "byol", "barlow_twins", "vicreg")),
+    ],
+    [(method, "gentle") for method in typing.get_args(Method)],
 ]
 
 
@@ -64,21 +68,21 @@ def setting(config: PretrainConfig, option: str) -> str:
 
 
 def recipes_of(method: Method) -> list[Recipe]:
-    return ["study", "paper"] if method in PAPER else ["study"]
+    return ["adapt", "study", "paper"] if method in PAPER else ["adapt", "study"]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_settings_are_those_of_the_recipes(method: Method) -> None:
     configs = [recipe(method, name) for name in recipes_of(method)]
-    table = table_under(f"| `{method}` | study |")
+    table = table_under(f"| `{method}` | adapt | study |")
     assert table == {option: [setting(config, option) for config in configs] for option in table}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_tables_leave_no_setting_out(method: Method) -> None:
-    table = table_under(f"| `{method}` | study |")
+    table = table_under(f"| `{method}` | adapt | study |")
     own = {f"{method}.{field.name}" for field in dataclasses.fields(getattr(PretrainConfig(), method))}
-    layers = [layers[method] for layers in (STUDY, PAPER) if method in layers]
+    layers = [layers[method] for layers in (ADAPT, STUDY, PAPER) if method in layers]
     chosen = {option for layer in layers for option in layered(layer)}
     assert own | chosen <= set(table)
 
@@ -91,7 +95,10 @@ def layered(layer: dict[str, Any]) -> Iterator[str]:
 
 
 def views_of(method: Method, name: str) -> PretrainConfig:
-    return recipe(method, None, views={"name": name}) if name == "ultrasound" else recipe(method, typing.cast(Recipe, name))
+    """A configuration with the views of a recipe, or of a preset that is the same for all methods."""
+    if name in ("ultrasound", "gentle"):
+        return recipe(method, None, views={"name": name})
+    return recipe(method, typing.cast(Recipe, name))
 
 
 def test_views_are_those_of_the_recipes() -> None:

@@ -159,8 +159,13 @@ RECIPES: dict[Recipe, dict[Method, Options]] = {"adapt": ADAPT, "study": STUDY, 
 CLASSIFY_STUDY: Options = {
     "recipe": "study", "valid": "whole", "solver": "adamw", "standardise": "each", "head": "random", "epochs": 100,
     "min_steps": 0, "batch_size": 128, "lr": 1e-3, "schedule": "constant", "layer_decay": 1.0, "weight_decay": 1e-6,
-    "dropout": 0.5, "views": {**RECONSTRUCTION_VIEWS, "flip": 0.5, "randaugment": (5, 5), "name": "study"},
+    "dropout": 0.5,
 }  # fmt: skip
+CLASSIFY_VIEWS: dict[str, Options] = {
+    "gentle": GENTLE_VIEWS,
+    "study": {**RECONSTRUCTION_VIEWS, "flip": 0.5, "randaugment": (5, 5)},
+    "ultrasound": ULTRASOUND_VIEWS,
+}
 
 
 def recipe(method: Method = "vicreg", name: Recipe | None = "adapt", **changes: Any) -> PretrainConfig:
@@ -175,9 +180,7 @@ def recipe(method: Method = "vicreg", name: Recipe | None = "adapt", **changes: 
     Raises:
         UserError: the method has no such recipe, or a value makes no sense.
     """
-    views = changes.get("views")
-    preset = views.get("name") if isinstance(views, dict) else None
-    config: PretrainConfig = _changed(_changed(PretrainConfig(), layer(method, name, preset)), changes)
+    config: PretrainConfig = _changed(_changed(PretrainConfig(), layer(method, name, _preset(changes))), changes)
     return config
 
 
@@ -187,20 +190,23 @@ def classify_recipe(name: ClassifyRecipe = "adapt", **changes: Any) -> ClassifyC
     >>> classify_recipe("study", mode="linear").solver
     'adamw'
     """
-    config: ClassifyConfig = _changed(_changed(ClassifyConfig(), classify_layer(name)), changes)
+    config: ClassifyConfig = _changed(_changed(ClassifyConfig(), classify_layer(name, _preset(changes))), changes)
     return config
 
 
-def classify_layer(name: ClassifyRecipe = "adapt") -> Options:
-    """A recipe of `classify` as options."""
-    if name == "adapt":
-        return {}
-    return {**CLASSIFY_STUDY, "views": {**dataclasses.asdict(ViewsConfig()), **CLASSIFY_STUDY["views"]}}
+def classify_layer(name: ClassifyRecipe = "adapt", views: str | None = None) -> Options:
+    """A recipe of `classify` as options, with the preset of views that is asked for, or the recipe's own."""
+    preset = views or ("study" if name == "study" else "gentle")
+    own = {**dataclasses.asdict(ViewsConfig()), **CLASSIFY_VIEWS[preset], "name": preset}
+    return {**(CLASSIFY_STUDY if name == "study" else {}), "views": own}
 
 
 def classify_layer_asked_for(words: Sequence[str], from_files: Mapping[str, Any]) -> Options:
-    """The recipe of `classify` that a command line and YAML files ask for."""
-    return classify_layer("study") if _last(words, "--recipe", from_files.get("recipe")) == "study" else {}
+    """The recipe of `classify` that a command line and YAML files ask for; the parser refuses what is misspelt."""
+    name = _last(words, "--recipe", from_files.get("recipe", "adapt"))
+    views = _last(words, "--views.name", _preset(from_files))
+    known = name in typing.get_args(ClassifyRecipe) and views in (None, *CLASSIFY_VIEWS)
+    return classify_layer(name, views) if known else {}
 
 
 def layer(method: Method, name: Recipe | None = "adapt", views: str | None = None) -> Options:
@@ -228,10 +234,9 @@ def _views(method: Method, name: Recipe | None, asked: str | None) -> tuple[Opti
 
 def layer_asked_for(words: Sequence[str], from_files: Mapping[str, Any]) -> Options:
     """The recipe that a command line and YAML files ask for; what they misspell is left for the parser to refuse."""
-    groups = {key: value if isinstance(value, dict) else {} for key, value in from_files.items()}
     method = _last(words, "--method", from_files.get("method", "vicreg"))
     name = _last(words, "--recipe", from_files.get("recipe", "adapt"))
-    views = _last(words, "--views.name", groups.get("views", {}).get("name"))
+    views = _last(words, "--views.name", _preset(from_files))
     known = (
         method in STUDY
         and name in (None, "null", *RECIPES)
@@ -245,6 +250,12 @@ def _recipe(method: Method, name: Recipe) -> Options:
     if method not in recipes:
         raise UserError(f"--recipe {name}: {method} has no paper of its own; take --recipe study")
     return recipes[method]
+
+
+def _preset(options: Mapping[str, Any]) -> Any:
+    """The preset of views that options name: `views: {name: ultrasound}`, or in a plan `views: ultrasound`."""
+    views = options.get("views")
+    return views.get("name") if isinstance(views, Mapping) else views if isinstance(views, str) else None
 
 
 def _last(words: Sequence[str], option: str, otherwise: Any) -> Any:

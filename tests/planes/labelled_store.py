@@ -8,8 +8,9 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from sonolearn.config import ClassifyConfig
+from sonolearn.config import ClassifyConfig, ClassifyRecipe
 from sonolearn.data.store import FORMAT, VERSION
+from sonolearn.recipes import classify_recipe
 
 PLANES = ("3VV", "4CH", "LVOT")
 SIZE = 32
@@ -65,10 +66,10 @@ def write_store(
     return path
 
 
-def tiny(mode: str = "linear", **options: object) -> ClassifyConfig:
-    """The smallest useful configuration."""
+def tiny(mode: str = "linear", recipe: ClassifyRecipe = "adapt", **options: object) -> ClassifyConfig:
+    """The smallest useful configuration of a recipe."""
     settings: dict[str, object] = {
         "encoder": "test_resnet", "mode": mode, "fractions": (0.25, 1.0), "seeds": 2, "image_size": 32, "epochs": 3,
-        "batch_size": 16, "workers": 0, "accelerator": "cpu", "precision": "32-true",
+        "min_steps": 0, "batch_size": 16, "workers": 0, "accelerator": "cpu", "precision": "32-true",
     }  # fmt: skip
-    return ClassifyConfig(**{**settings, **options})  # type: ignore[arg-type]
+    return classify_recipe(recipe, **{**settings, **options})

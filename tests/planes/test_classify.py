@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +39,63 @@ def test_a_run_holds_a_row_for_every_fraction_and_seed(mode: str, store_path: Pa
     assert list(results["train_images"]) == [12, 12, 48, 48]
     assert set(results["test_images"]) == {24}
     assert set(results["test_patients"]) == {4}
-    assert set(results["valid_patients"]) == {3}
+    # No label beyond the fraction is used; `results.csv` says so.
+    assert set(results["valid_images"]) == set(results["valid_patients"]) == {0}
     assert len(pd.read_csv(tmp_path / "run" / "per_class.csv")) == 4 * 3
     assert len(pd.read_csv(tmp_path / "run" / "confusion.csv")) == 4 * 9
+
+
+@pytest.mark.parametrize("mode", ["finetune", "linear", "knn"])
+def test_a_validation_part_that_chooses_counts_among_the_images_used(
+    mode: str, store_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = classify(store_path, tmp_path / "run", tiny(mode, valid="whole", epochs=2, seeds=1))
+    assert set(results["valid_images"]) == {18}
+    assert set(results["valid_patients"]) == {3}
+    assert results["valid_balanced_accuracy"].between(0, 1).all()
+    assert set(pd.read_csv(tmp_path / "run" / "summary.csv")["valid_images"]) == {18}
+    printed = capsys.readouterr().out
+    assert "images used" in printed
+    assert "12 + 18" in printed
+    assert "48 + 18" in printed
+
+
+def strip_validation(store: Path) -> None:
+    labels = pd.read_csv(store / "labels.csv")
+    labels[labels["split"] != "valid"].to_csv(store / "labels.csv", index=False)
+
+
+def shuffle_validation(store: Path) -> None:
+    labels = pd.read_csv(store / "labels.csv")
+    there = labels["split"] == "valid"
+    labels.loc[there, "plane"] = np.random.default_rng(1).permutation(labels.loc[there, "plane"])
+    labels.to_csv(store / "labels.csv", index=False)
+
+
+@pytest.mark.parametrize("harm", [strip_validation, shuffle_validation])
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("finetune", {}),
+        ("finetune", {"start": "file"}),
+        ("finetune", {"head": "random"}),
+        ("linear", {}),
+        ("linear", {"solver": "adamw"}),
+        ("knn", {}),
+    ],
+)
+def test_no_label_beyond_the_fraction_is_used(
+    mode: str, options: dict[str, str], harm: Callable[[Path], None], store_path: Path, tmp_path: Path
+) -> None:
+    settings: dict[str, object] = {"epochs": 2, "seeds": 1, **options}
+    if settings.pop("start", None):
+        save_encoder(tmp_path / "e.safetensors", build(Card("test_resnet"), 1), Card("test_resnet", image_size=32))
+        settings |= {"init": str(tmp_path / "e.safetensors"), "encoder": None}
+    shutil.copytree(store_path, tmp_path / "store")
+    harm(tmp_path / "store")
+    for store, run in ((store_path, "as_it_is"), (tmp_path / "store", "harmed")):
+        classify(store, tmp_path / run, tiny(mode, **settings))
+    assert tables_of(tmp_path / "as_it_is") == tables_of(tmp_path / "harmed")
 
 
 def test_results_follow_from_the_predictions(store_path: Path, tmp_path: Path) -> None:
@@ -166,11 +222,14 @@ def test_features_are_computed_once_for_an_encoder_and_once_a_seed_for_random_on
     original = material_room.extract
     monkeypatch.setattr(material_room, "extract", lambda *a: extracted.append(len(a[2])) or original(*a))
     classify(store_path, tmp_path / "random", tiny("knn"))
-    assert extracted == [48, 18, 24] * 2
+    assert extracted == [48, 24] * 2
     extracted.clear()
     encoder = tmp_path / "encoder.safetensors"
     save_encoder(encoder, build(Card("test_resnet"), 1), Card("test_resnet", image_size=32))
     classify(store_path, tmp_path / "file", tiny("knn", init=str(encoder), encoder=None))
+    assert extracted == [48, 24]
+    extracted.clear()
+    classify(store_path, tmp_path / "whole", tiny("knn", valid="whole", init=str(encoder), encoder=None))
     assert extracted == [48, 18, 24]
 
 
@@ -202,11 +261,6 @@ def one_plane(store: Path) -> None:
     labels.assign(plane="4CH").to_csv(store / "labels.csv", index=False)
 
 
-def no_valid(store: Path) -> None:
-    labels = pd.read_csv(store / "labels.csv")
-    labels[labels["split"] != "valid"].to_csv(store / "labels.csv", index=False)
-
-
 def shared_patient(store: Path) -> None:
     labels = pd.read_csv(store / "labels.csv")
     labels.loc[labels["patient"] == "P14", "patient"] = "P00"
@@ -218,7 +272,7 @@ def shared_patient(store: Path) -> None:
     [
         (without_labels, "store: has no labels; make it again with `sonolearn prepare"),
         (one_plane, r"store: has one plane only \(4CH\)"),
-        (no_valid, "store: has no labelled image in its valid part"),
+        (strip_validation, "store: has no labelled image in its valid part"),
         (shared_patient, r"P00 \(test and train\)"),
     ],
 )
@@ -226,7 +280,7 @@ def test_a_store_that_cannot_be_learnt_from_is_refused(harm: object, sentence: s
     store = write_store(tmp_path / "store")
     harm(store)  # type: ignore[operator]
     with pytest.raises(UserError, match=sentence):
-        classify(store, tmp_path / "run", tiny("knn"))
+        classify(store, tmp_path / "run", tiny("knn", valid="whole"))
     assert not (tmp_path / "run").exists()
 
 

@@ -8,7 +8,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from sonolearn.console import UserError
-from sonolearn.planes.head import Best, batches_of, class_weights, make_head, mean_loss
+from sonolearn.planes.head import Best, LinearHead, PlaneClassifier, batches_of, class_weights, make_head, mean_loss
 
 
 def test_class_weights_are_the_balanced_ones_of_scikit_learn() -> None:
@@ -71,3 +71,21 @@ def test_a_loss_that_is_not_finite_names_its_step() -> None:
     losses = [torch.tensor(v) for v in (1.0, float("nan"), 1.0)]
     with pytest.raises(UserError, match="step 12"):
         mean_loss(losses, last_step=13)
+
+
+def test_a_network_that_starts_from_a_head_has_its_logits_and_gives_it_back() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(20, 6, generator=generator) + 50
+    weight, bias = torch.randn(3, 6, generator=generator), torch.tensor([0.3, -1.0, -torch.inf])
+    weight[:, 4] = 0  # of a feature that is constant in the subset: its scale is 0
+    head = LinearHead(features.mean(0), weight, bias)
+    scale = torch.tensor([2.0, 0.5, 1.0, 100.0, 0.0, 1e-3])
+    network = PlaneClassifier(torch.nn.Identity(), 6, 3, 0.5, seed=0).eval()
+    network.start_from(head, scale)
+    expected = ((features - head.centre) @ weight.T + bias).softmax(1)
+    assert network(features).softmax(1).detach().numpy() == pytest.approx(expected.numpy(), abs=1e-5)
+    assert (network(features).softmax(1)[:, 2] == 0).all()
+    assert all(torch.isfinite(p).all() for p in network.parameters())  # a bias of -inf could not be averaged
+    again = network.linear()
+    found = ((features - again.centre) @ again.weight.T + again.bias).softmax(1)
+    assert found.detach().numpy() == pytest.approx(expected.numpy(), abs=1e-5)

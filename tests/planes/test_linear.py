@@ -18,7 +18,7 @@ from planes.labelled_store import tiny
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError
 from sonolearn.planes import linear
-from sonolearn.planes.head import Fitted, batches_of, class_weights, make_head
+from sonolearn.planes.head import Fitted, HeldOut, batches_of, class_weights, make_head
 from sonolearn.planes.linear import balanced_accuracies, draw_kept, fit_linear, fit_linear_heads
 from sonolearn.runs import generator_for
 
@@ -38,13 +38,20 @@ def subsets(sizes: tuple[int, ...], of: int = 100) -> list[tuple[np.ndarray, int
     return [(np.random.default_rng(i).choice(of, size, replace=False), i % 3) for i, size in enumerate(sizes)]
 
 
+def study(**options: Any) -> ClassifyConfig:
+    """The study's linear evaluation, shortened."""
+    return tiny("linear", "study", **options)
+
+
 def alone(
     train: Data, subset: np.ndarray, valid: Data, config: ClassifyConfig, seed: int
 ) -> tuple[np.ndarray, list[float], list[float]]:
     """Probabilities of the best epoch, losses and scores: a plain loop of torch, and scikit-learn's score."""
     features, targets = train[0][subset], torch.tensor(train[1][subset])
     mean, std = features.double().mean(0).float(), features.double().std(0, correction=0).float()
-    if not config.standardise:
+    if config.standardise == "shared":
+        std = std.square().mean().sqrt()
+    elif config.standardise == "none":
         mean, std = torch.zeros(1), torch.ones(1)
     head, draws = make_head(FEATURES, CLASSES, seed), generator_for(seed, "dropout")
     optimizer = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
@@ -75,10 +82,13 @@ def alone(
     return best, losses, scores
 
 
-@pytest.mark.parametrize("options", [{}, {"dropout": 0.0}, {"dropout": 0.2, "standardise": False}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"dropout": 0.0}, {"dropout": 0.2, "standardise": "none"}, {"dropout": 0.0, "standardise": "shared"}],
+)
 def test_each_of_many_heads_equals_a_plain_loop_of_torch(options: dict[str, Any]) -> None:
     train, valid = clouds(100, 0), clouds(60, 1)
-    config = tiny(epochs=12, lr=0.02, batch_size=16, **options)
+    config = study(epochs=12, lr=0.02, batch_size=16, **options)
     trainings = subsets((5, 9, 14, 16, 17, 30, 33, 33, 100))  # 17 and 33: a last batch of one joins the one before
     for fitted, (subset, seed) in zip(together(train, trainings, valid, config), trainings, strict=True):
         probabilities, losses, scores = alone(train, subset, valid, config, seed)
@@ -90,20 +100,20 @@ def test_each_of_many_heads_equals_a_plain_loop_of_torch(options: dict[str, Any]
         assert fitted.predict(valid[0]) == pytest.approx(probabilities, abs=1e-4)
 
 
-def together(train: Data, trainings: list, valid: Data, config: ClassifyConfig) -> list[Fitted]:
-    found = fit_linear_heads(*train, trainings, *valid, CLASSES, config)
+def together(train: Data, trainings: list, valid: Data | None, config: ClassifyConfig) -> list[Fitted]:
+    found = fit_linear_heads(*train, trainings, HeldOut(*valid) if valid else None, CLASSES, config)
     assert all(isinstance(fitted, Fitted) for fitted in found)
     return found  # type: ignore[return-value]
 
 
 def test_heads_cut_by_memory_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     train, valid, trainings = clouds(100, 0), clouds(60, 1), subsets((20, 20, 20, 20, 20))
-    whole = together(train, trainings, valid, tiny())
+    whole = together(train, trainings, valid, study())
     made: list[int] = []
     original = linear._Heads
     monkeypatch.setattr(linear, "_Heads", lambda *a: made.append(len(a[2])) or original(*a))
     monkeypatch.setattr(linear, "AT_ONCE", 2 * (20 + 60 + 3 * 16) * FEATURES)
-    cut = together(train, trainings, valid, tiny())
+    cut = together(train, trainings, valid, study())
     assert made == [2, 2, 1]
     for one, other in zip(whole, cut, strict=True):
         assert one.predict(valid[0]) == pytest.approx(other.predict(valid[0]), abs=1e-6)
@@ -115,10 +125,10 @@ def test_a_head_with_a_loss_that_is_not_finite_says_so_and_the_others_are_as_wit
     broken[0][7, 3] = float("nan")
     without, first = np.setdiff1d(np.arange(40), [7]), np.arange(40)
     trainings = [(without, 0), (first, 0), (without, 1)]
-    one, error, other = fit_linear_heads(*broken, trainings, *valid, CLASSES, tiny(batch_size=40))
+    one, error, other = fit_linear_heads(*broken, trainings, HeldOut(*valid), CLASSES, study(batch_size=40))
     assert isinstance(error, UserError)
     assert "not finite at step 1;" in str(error)
-    expected = together(train, [trainings[0], trainings[2]], valid, tiny(batch_size=40))
+    expected = together(train, [trainings[0], trainings[2]], valid, study(batch_size=40))
     for found, wanted in zip((one, other), expected, strict=True):
         assert isinstance(found, Fitted)
         assert found.predict(valid[0]) == pytest.approx(wanted.predict(valid[0]), abs=1e-6)
@@ -142,7 +152,7 @@ def calls_of_an_epoch(heads: int) -> Counter[str]:
     counts = []
     for epochs in (1, 3):
         with Calls() as calls:
-            together(train, trainings, valid, tiny(epochs=epochs, batch_size=16))
+            together(train, trainings, valid, study(epochs=epochs, batch_size=16))
         counts.append(calls.count)
     return counts[1] - counts[0]
 
@@ -159,7 +169,7 @@ def test_heads_of_all_seeds_share_their_optimiser_steps(monkeypatch: pytest.Monk
     monkeypatch.setattr(linear._AdamW, "step", lambda self, given: steps.append(1) or original(self, given))
     train, valid = clouds(100, 0), clouds(60, 1)
     sizes = (10, 10, 14, 30, 30, 60, 60)  # 1, 2 and 4 steps of 16
-    together(train, subsets(sizes), valid, tiny(epochs=5, batch_size=16))
+    together(train, subsets(sizes), valid, study(epochs=5, batch_size=16))
     assert len(steps) == 5 * (1 + 2 + 4)
 
 
@@ -212,7 +222,27 @@ def test_balanced_accuracies_equal_scikit_learn(n: int, seed: int) -> None:
 def test_one_head_is_that_of_many() -> None:
     train, valid, trainings = clouds(100, 0), clouds(60, 1), subsets((40, 40, 40))
     subset, seed = trainings[1]
-    one = fit_linear(train[0][subset], train[1][subset], *valid, CLASSES, tiny(), seed)
+    one = fit_linear(train[0][subset], train[1][subset], HeldOut(*valid), CLASSES, study(), seed)
     assert one.predict(valid[0]) == pytest.approx(
-        together(train, trainings, valid, tiny())[1].predict(valid[0]), abs=1e-6
+        together(train, trainings, valid, study())[1].predict(valid[0]), abs=1e-6
     )
+
+
+def test_without_a_validation_part_the_last_epoch_is_kept() -> None:
+    train, trainings, config = clouds(100, 0), subsets((20, 30)), study(epochs=6, dropout=0.0)
+    for fitted, (subset, seed) in zip(together(train, trainings, None, config), trainings, strict=True):
+        assert fitted.best_epoch == 6
+        assert np.isnan(fitted.valid_balanced_accuracy)
+        assert [row["epoch"] for row in fitted.history] == list(range(1, 7))
+        assert all(np.isnan(row["valid_balanced_accuracy"]) for row in fitted.history)
+        features, targets = train[0][subset], torch.tensor(train[1][subset])
+        inputs = (features - features.mean(0)) / features.std(0, correction=0)
+        head = make_head(FEATURES, CLASSES, seed)
+        optimizer = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        criterion = nn.CrossEntropyLoss(weight=class_weights(train[1][subset], CLASSES))
+        for epoch in range(1, 7):
+            for batch in batches_of(len(subset), config.batch_size, seed, epoch):
+                optimizer.zero_grad()
+                torch.autograd.backward(criterion(head(inputs[batch]), targets[batch]))
+                optimizer.step()
+        assert fitted.predict(features) == pytest.approx(head(inputs).softmax(1).detach().numpy(), abs=1e-5)

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from planes.labelled_store import tiny
+from sonolearn.config import ClassifyRecipe
 from sonolearn.console import UserError
-from sonolearn.data.store import PARTS, Store
-from sonolearn.planes import material as room
+from sonolearn.data.store import Store
+from sonolearn.planes import frozen as room
 from sonolearn.planes.classify import classify
-from sonolearn.planes.images import check_labels
+from sonolearn.planes.images import check_labels, parts_used
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.planes.material import Material
 from sonolearn.ssl.devices import make_fabric
@@ -27,9 +28,16 @@ def encoder(tmp_path: Path) -> str:
     return str(file)
 
 
+@pytest.mark.parametrize(("valid", "images"), [("within", 48 + 24), ("whole", 48 + 18 + 24)])
 @pytest.mark.parametrize("solver", ["adamw", "logistic"])
 def test_images_are_read_and_passed_through_the_encoder_once_for_all_fractions_and_seeds(
-    solver: str, encoder: str, store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    solver: str,
+    valid: str,
+    images: int,
+    encoder: str,
+    store_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read: Counter[int] = Counter()
     original = Store.read
@@ -43,21 +51,29 @@ def test_images_are_read_and_passed_through_the_encoder_once_for_all_fractions_a
         return forward(module, *inputs)
 
     monkeypatch.setattr(torch.nn.Module, "__call__", counting)
-    config = tiny(solver=solver, init=encoder, encoder=None, seeds=4, fractions=(0.1, 0.25, 0.5, 1.0))
+    config = tiny(solver=solver, valid=valid, init=encoder, encoder=None, seeds=4, fractions=(0.1, 0.25, 0.5, 1.0))
     results = classify(store_path, tmp_path / "run", config)
     assert len(results) == 16
-    assert sum(seen) == 48 + 18 + 24
+    assert sum(seen) == images
     assert set(read.values()) == {1}
-    assert len(read) == 48 + 18 + 24
+    assert len(read) == images
 
 
-@pytest.mark.parametrize(("solver", "name"), [("adamw", "fit_linear_heads"), ("logistic", "fit_logistic")])
+@pytest.mark.parametrize(
+    ("solver", "name", "subsets"), [("adamw", "fit_linear_heads", 2), ("logistic", "fit_logistic", 3)]
+)
 def test_all_linear_heads_of_an_encoder_are_fitted_in_one_call(
-    solver: str, name: str, encoder: str, store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    solver: str,
+    name: str,
+    subsets: int,
+    encoder: str,
+    store_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fitted: list[int] = []
     original = getattr(room, name)
-    monkeypatch.setattr(room, name, lambda *a: fitted.append(len(a[2])) or original(*a))
+    monkeypatch.setattr(room, name, lambda *a: fitted.append(len(a[subsets])) or original(*a))
     classify(store_path, tmp_path / "file", tiny(solver=solver, init=encoder, encoder=None, seeds=3))
     assert fitted == [3 * 2]
     fitted.clear()
@@ -67,19 +83,21 @@ def test_all_linear_heads_of_an_encoder_are_fitted_in_one_call(
 
 def material_of(store: Path, **options: object) -> Material:
     source, config = Store(store), tiny(**options)
-    return Material(source, check_labels(source, PARTS), Initialisation(config), make_fabric("cpu", "32-true"))
+    return Material(
+        source, check_labels(source, parts_used(config)), Initialisation(config), make_fabric("cpu", "32-true")
+    )
 
 
 def test_the_error_of_a_subset_does_not_reach_the_others(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = room.fit_logistic
 
     def refusing(*arguments: object) -> object:
-        if any(len(subset) == 48 for subset in arguments[2]):  # type: ignore[attr-defined]
+        if any(len(subset) == 48 for subset in arguments[3]):  # type: ignore[attr-defined]
             raise UserError("the whole training part is too much")
         return original(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(room, "fit_logistic", refusing)
-    material = material_of(store_path, solver="logistic", fractions=(0.25, 1.0), seeds=1)
+    material = material_of(store_path, valid="whole", fractions=(0.25, 1.0), seeds=1)
     whole = material.parts["train"]
     part = whole.at(whole.rows[::4])
     assert material.fit(part, 0, lambda: None).valid_balanced_accuracy > 0
@@ -87,11 +105,12 @@ def test_the_error_of_a_subset_does_not_reach_the_others(store_path: Path, monke
         material.fit(whole, 0, lambda: None)
 
 
+@pytest.mark.parametrize("recipe", ["adapt", "study"])
 @pytest.mark.parametrize("fraction", [0.25, 1.0])
 def test_a_resumed_run_has_the_very_digits_of_one_never_stopped(
-    fraction: float, encoder: str, store_path: Path, tmp_path: Path
+    fraction: float, recipe: ClassifyRecipe, encoder: str, store_path: Path, tmp_path: Path
 ) -> None:
-    config = tiny(init=encoder, encoder=None, seeds=3, epochs=10)
+    config = tiny("linear", recipe, init=encoder, encoder=None, seeds=3, epochs=10)
     classify(store_path, tmp_path / "run", config)
     before = (tmp_path / "run" / "predictions.csv").read_bytes()
     for unit in (tmp_path / "run" / "units").glob(f"fraction-{fraction}-seed-1.*"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,47 +13,39 @@ import torch
 from safetensors import safe_open
 
 from planes.labelled_store import PLANES, SIZE, tiny
-from sonolearn.config import ClassifyConfig
+from sonolearn.config import ClassifyConfig, Standardise
 from sonolearn.console import Interrupted, UserError
 from sonolearn.data.store import Store
 from sonolearn.deploy.classifier import load_classifier
 from sonolearn.planes import classify as room
 from sonolearn.planes.classify import classify
+from sonolearn.planes.head import HeldOut
 from sonolearn.planes.linear import fit_linear
 from sonolearn.planes.logistic import fit_logistic
-from sonolearn.ssl.encoders import Card, build, normalise, save_encoder
 from sonolearn.ssl.features import read_images
 
 
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An encoder whose features differ from image to image by more than the rounding of their sizes.
-
-    Its statistics are those of noise, as after training; those of random weights are not.
-    """
-    card = Card("test_resnet", image_size=SIZE, mean=0.2, std=0.25)
-    network = build(card, 1).train()
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for _ in range(60):
-            noise = torch.randint(0, 256, (16, 8, 8), dtype=torch.uint8, generator=generator)
-            network(normalise(noise.repeat_interleave(4, 1).repeat_interleave(4, 2), card.mean, card.std))
-    file = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
-    save_encoder(file, network.eval(), card)
-    return file
-
-
-def config(mode: str, encoder: Path, **options: object) -> ClassifyConfig:
-    start = {} if mode == "finetune" else {"init": str(encoder), "encoder": None}
-    return tiny(mode, save_classifiers=True, seeds=1, **{**start, **options})
+def config(mode: str, encoder: Path, start: str = "", **options: Any) -> ClassifyConfig:
+    from_file = (start or mode) in ("file", "linear")
+    options |= {"init": str(encoder), "encoder": None} if from_file else {}
+    return tiny(mode, save_classifiers=True, seeds=1, **options)
 
 
 @pytest.mark.parametrize(
     ("mode", "options"),
-    [("finetune", {}), ("linear", {}), ("linear", {"solver": "logistic"}), ("linear", {"standardise": False})],
+    [
+        ("finetune", {}),
+        ("finetune", {"start": "file"}),
+        ("finetune", {"start": "file", "standardise": "each", "layer_decay": 1.0}),
+        ("finetune", {"recipe": "study"}),
+        ("linear", {}),
+        ("linear", {"standardise": "each"}),
+        ("linear", {"recipe": "study"}),
+        ("linear", {"recipe": "study", "standardise": "none"}),
+    ],
 )
 def test_a_saved_classifier_gives_the_probabilities_of_its_run(
-    mode: str, options: dict[str, object], store_path: Path, encoder: Path, tmp_path: Path
+    mode: str, options: dict[str, Any], store_path: Path, encoder: Path, tmp_path: Path
 ) -> None:
     classify(store_path, tmp_path / "run", config(mode, encoder, **options))
     expected = pd.read_csv(tmp_path / "run" / "predictions.csv")
@@ -116,22 +108,24 @@ def test_nearest_neighbours_are_refused() -> None:
         tiny("knn", save_classifiers=True)
 
 
-@pytest.mark.parametrize(("standardise", "offset"), [(True, 0.0), (True, 100.0), (False, 0.0)])
+@pytest.mark.parametrize(
+    ("standardise", "offset"), [("shared", 0.0), ("shared", 100.0), ("each", 0.0), ("each", 100.0), ("none", 0.0)]
+)
 @pytest.mark.parametrize("solver", ["adamw", "logistic"])
 def test_a_linear_head_gives_the_probabilities_of_its_classifier(
-    solver: Literal["adamw", "logistic"], standardise: bool, offset: float
+    solver: str, standardise: Standardise, offset: float
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.rand(80, 30, generator=generator) + offset
     features[:, 7] = offset  # a constant feature
     targets = (features[:, :3] - offset).argmax(1).numpy()
-    train, valid = (features[:60], targets[:60]), (features[60:], targets[60:])
-    config = ClassifyConfig(mode="linear", solver=solver, standardise=standardise, epochs=5)
+    train, valid = (features[:60], targets[:60]), HeldOut(features[60:], targets[60:])
+    config = tiny("linear", "study", solver=solver, standardise=standardise, epochs=5)
     # Class 3 of 4 occurs nowhere.
     (fitted,) = (
-        fit_logistic(*train, [np.arange(60)], *valid, 4, config)
+        fit_logistic(*train, np.arange(60).astype(object), [np.arange(60)], valid, 4, config)
         if solver == "logistic"
-        else [fit_linear(*train, *valid, 4, config, 0)]
+        else [fit_linear(*train, valid, 4, config, 0)]
     )
     head = fitted.linear
     assert head is not None

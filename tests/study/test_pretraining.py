@@ -55,8 +55,14 @@ def test_every_method_has_its_name_as_heading(method: Method, tmp_path: Path) ->
         (recipe("byol", None), "Views: those of the study. Pairs: two views of the same frame."),
         (recipe("byol", "paper"), "Recipe: that of the method's own paper. Views: those of the method's own paper. "),
         (recipe("byol", "study"), "Recipe: that of the study. Views: those of the study. "),
-        (recipe("byol", None, views={"flip": 0.1, "rotation": 9}), "Views: those of the study, but for flip and rotation."),
-        (recipe("byol", None, views={"name": "ultrasound"}), "Views: made for ultrasound (attenuation, gain, speckle, "),
+        (
+            recipe("byol", None, views={"flip": 0.1, "rotation": 9}),
+            "Views: those of the study, but for flip and rotation.",
+        ),
+        (
+            recipe("byol", None, views={"name": "ultrasound"}),
+            "Views: made for ultrasound (attenuation, gain, speckle, ",
+        ),
         (NEARBY, "Pairs: a view of a frame, and one of another frame of its scan at most 0.2 s away."),
         (recipe("autoencoder", None), "One view of each frame is taken, and rebuilt from its features."),
         (recipe("inpainting", None), "a rectangle of it is noise, and the whole view is rebuilt."),

@@ -118,6 +118,10 @@ class ClassifyConfig(EncoderConfig):
             not (self.save_classifiers and self.mode == "knn"),
             "--save_classifiers: knn has no network to save; give --mode linear or finetune",
         )
+        require(
+            self.views.name != "paper",
+            "--views paper: papers of SSL methods say nothing of fine-tuning; give gentle, study or ultrasound",
+        )
         require(self.batch_size >= 2, f"--batch_size {self.batch_size}: give at least 2")
         require(0 <= self.dropout < 1, f"--dropout {self.dropout}: give 0 to below 1")
 

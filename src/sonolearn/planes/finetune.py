@@ -88,7 +88,7 @@ def fit_finetune(
     normalisation = grey_statistics(images) if fresh or config.head == "random" else (card.mean, card.std)
     network = PlaneClassifier(encoder, feature_count(encoder), classes, config.dropout, seed)
     if config.head == "logistic" and not fresh:
-        start_from_logistic(network, card, train, classes, config, fabric)
+        start_from_logistic(network, card, train, valid, classes, config, fabric)
     training = _Training(network, images, labels, normalisation, classes, config, seed, fabric)
     if config.head == "random":
         return _by_epoch(training, valid, on_epoch)
@@ -99,6 +99,7 @@ def start_from_logistic(
     network: PlaneClassifier,
     card: Card,
     train: tuple[Frames, Labelled],
+    valid: HeldOut | None,
     classes: int,
     config: ClassifyConfig,
     fabric: Fabric,
@@ -106,10 +107,12 @@ def start_from_logistic(
     """Make the network equal to linear evaluation of its encoder on the same images."""
     images, labels = train
     features = extract(network.encoder, card, images, fabric)
+    if valid is not None:
+        valid = HeldOut(extract(network.encoder, card, valid.features.numpy(), fabric), valid.targets)
     whole = [np.arange(len(labels))]
     # One set of options describes both; a raw or otherwise standardised head would have another scale.
     linear = dataclasses.replace(config, mode="linear", solver="logistic")
-    (fitted,) = fit_logistic(features, labels.targets, labels.patient, whole, None, classes, linear)
+    (fitted,) = fit_logistic(features, labels.targets, labels.patient, whole, valid, classes, linear)
     assert fitted.linear is not None
     network.to(fabric.device).start_from(fitted.linear, standardisation(features, config.standardise)[1])
 

@@ -69,8 +69,9 @@ def labelled(store: Store, table: pd.DataFrame) -> Labelled:
     """Rows, classes and patients of some rows of the store's label table."""
     index = {plane: i for i, plane in enumerate(store.planes)}
     return Labelled(
-        np.asarray(table["row"], np.int64),
-        np.asarray(table["plane"].map(index), np.int64),
+        # Copies: torch warns of arrays that it may not write to, as those of pandas are.
+        np.array(table["row"], np.int64),
+        np.array(table["plane"].map(index), np.int64),
         table["patient"].to_numpy(object),
     )
 

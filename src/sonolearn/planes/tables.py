@@ -26,6 +26,7 @@ def write_tables(out: Path, units: list[Unit], planes: tuple[str, ...]) -> pd.Da
     units = sorted(units, key=lambda unit: (unit.fraction, unit.seed))
     records = [(unit, read_unit(out, unit)) for unit in units]
     results = pd.DataFrame([{**record["result"], "seconds": record["seconds"]} for _, record in records])
+    results = results.astype({"regularisation": float, "valid_balanced_accuracy": float})  # None where nothing chose
     keyed = [({"fraction": unit.fraction, "seed": unit.seed}, record) for unit, record in records]
     predictions = pd.concat([read_predictions(unit.predictions(out)) for unit in units], ignore_index=True)
     _write(out / RESULTS, results)
