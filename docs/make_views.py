@@ -16,7 +16,8 @@ from sonolearn.config import ViewsConfig
 from sonolearn.data.phantom import Fetus, Patient, Probe, render, still_pose
 from sonolearn.recipes import recipe
 from sonolearn.ssl.views import Image, make_view
-from sonolearn.ssl.views.ultrasound import scan_again
+from sonolearn.ssl.views.geometry import Window
+from sonolearn.ssl.views.ultrasound import Beams, scan_again
 
 PICTURE = Path(__file__).parent / "images" / "views_ultrasound.png"
 PLANES = ("4CH", "LVOT", "3VV/3VT")
@@ -37,8 +38,9 @@ VIEWS = {"ultrasound": 4, "study": 2}
 
 def pictures(frame: Image, row: int) -> Iterator[tuple[str, Image]]:
     """Title and picture of each column: each effect alone, then whole views of each preset."""
+    whole = Window(frame.shape, SIZE, 0, 0, SIZE, SIZE)
     for column, (title, config) in enumerate(EFFECTS.items()):
-        yield title, scan_again(frame, config, np.random.default_rng([row, column]))
+        yield title, scan_again(Beams(frame), whole, config, np.random.default_rng([row, column]))
     for preset, views in VIEWS.items():
         config = recipe("barlow_twins", None, views={"name": preset}).views
         rng = np.random.default_rng([row, len(preset)])

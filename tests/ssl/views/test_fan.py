@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sonolearn.data.phantom import Fetus, Patient, Probe, render, still_pose
-from sonolearn.ssl.views.fan import Box, Fan, find_beams, interior, lit_part
+from sonolearn.ssl.views import fan as module
+from sonolearn.ssl.views.fan import Box, Fan, find_beams, interior
+from sonolearn.ssl.views.geometry import Window
 
 
 def sector(size: int, apex: tuple[float, float], near: float, far: float, degrees: float) -> np.ndarray:
@@ -39,7 +42,7 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     ],
 )
 def test_the_apex_and_the_edges_of_a_drawn_fan_are_found(size, apex, near, far, degrees) -> None:
-    fan = find_beams(lit_part(sector(size, apex, near, far, degrees)))
+    fan = find_beams(sector(size, apex, near, far, degrees))
     assert isinstance(fan, Fan)
     assert np.hypot(fan.apex[0] - apex[0], fan.apex[1] - apex[1]) < 3
     assert np.rad2deg([-fan.left, fan.right]) == pytest.approx([degrees, degrees], abs=0.7)
@@ -51,7 +54,7 @@ def test_the_phantoms_probe_is_found_in_its_picture(index) -> None:
     fetus = Fetus(Patient.draw(0, index))
     probe = Probe.of(fetus.patient, 192, 192)
     frame, _ = render(fetus, still_pose(fetus, "4CH", np.random.default_rng(index)), probe)
-    fan = find_beams(lit_part(frame))
+    fan = find_beams(frame)
     assert isinstance(fan, Fan)
     column, row = probe.face
     truth = column, row - probe.radius / probe.pixel
@@ -64,7 +67,7 @@ def test_a_shadow_at_the_side_and_strays_outside_do_not_move_the_edge() -> None:
     frame = sector(256, (127.5, -40), 60, 270, 25)
     frame[60:110, :128] = 0
     frame[20:23, 10:13] = 200
-    fan = find_beams(lit_part(frame))
+    fan = find_beams(frame)
     assert isinstance(fan, Fan)
     assert np.rad2deg([-fan.left, fan.right]) == pytest.approx([25, 25], abs=1)
 
@@ -73,7 +76,7 @@ def test_a_shadow_at_the_side_and_strays_outside_do_not_move_the_edge() -> None:
 def test_beams_of_a_linear_probe_run_straight_down(margin) -> None:
     frame = np.zeros((96, 96), np.uint8)
     frame[:, margin : 96 - margin] = 120
-    beams = find_beams(lit_part(frame))
+    beams = find_beams(frame)
     assert isinstance(beams, Box)
     depth, across = beams.coordinates(*grid(96))
     np.testing.assert_allclose(depth[:, 48], np.arange(96) / 95, atol=1e-6)
@@ -88,25 +91,49 @@ def test_depth_and_beam_follow_from_distance_and_angle() -> None:
     assert (depth[0, 0], across[0, 0]) == pytest.approx((0.5, 0.75), abs=1e-5)
 
 
+def inside(frame: np.ndarray, window: Window) -> np.ndarray:
+    """`interior` on a grid as fine as the view."""
+    return interior(find_beams(frame), window, window.size)
+
+
 def test_the_interior_holds_dark_fluid_but_neither_the_outside_nor_the_border() -> None:
     frame = sector(128, (63.5, -30), 40, 150, 24)
     truth = frame > 0
     frame[60:80, 50:80] = 0
-    lit = lit_part(frame)
-    fan = find_beams(lit)
-    inside = interior(fan, lit, *fan.coordinates(*grid(128)))
-    assert inside[70, 64] == 1
-    assert inside[~truth].max() == 0
+    held = inside(frame, Window(frame.shape, 128, 0, 0, 128, 128))
+    assert held[70, 64] == 1
+    assert held[~truth].max() == 0
+
+
+@pytest.mark.parametrize("degrees", range(0, 45, 4))
+def test_the_interior_ends_where_the_frame_ends_but_not_where_the_view_does(degrees) -> None:
+    frame = np.full((96, 96), 100, np.uint8)
+    part, turned = Window(frame.shape, 96, 20, 20, 48, 48, degrees), Window(frame.shape, 96, 0, 0, 96, 96, degrees)
+    assert inside(frame, part).min() == 1
+    held = inside(frame, turned)
+    assert held[48, 48] == 1
+    assert held[turned.view(frame) == 0].max(initial=0) == 0
+
+
+def test_a_frame_that_was_seen_is_not_searched_again_and_no_other_is_taken_for_it(monkeypatch) -> None:
+    searched = []
+    monkeypatch.setattr(module, "_known", {})
+    monkeypatch.setattr(module, "_MOST_KNOWN", 2)
+    monkeypatch.setattr(module, "_search", lambda rows, step: searched.append(step) or len(searched))
+    one, other, third = (np.full((80, 70), grey, np.uint8) for grey in (1, 2, 3))
+    assert [find_beams(frame) for frame in (one, other, one.copy(), one.T, third, one)] == [1, 2, 1, 3, 4, 5]
+    assert len(module._known) <= 2
 
 
 @settings(max_examples=60)
-@given(frame=hnp.arrays(np.uint8, st.tuples(st.integers(1, 70), st.integers(1, 70))))
-def test_every_picture_that_is_not_black_has_beams(frame) -> None:
-    lit = lit_part(frame)
-    if lit.any():
-        beams = find_beams(lit)
-        y, x = np.mgrid[: frame.shape[0], : frame.shape[1]].astype(np.float32)
-        for part in (*beams.coordinates(x, y), interior(beams, lit, *beams.coordinates(x, y))):
-            assert part.shape == frame.shape
-            assert part.min() >= 0
-            assert part.max() <= 1
+@given(frame=hnp.arrays(np.uint8, st.tuples(st.integers(1, 70), st.integers(1, 70))), size=st.integers(1, 70))
+def test_every_picture_that_is_not_black_has_beams(frame, size) -> None:
+    beams = find_beams(frame)
+    if beams is None:
+        assert cv2.medianBlur(frame, 3).max() <= 6
+        return
+    depth, across = beams.coordinates(*Window(frame.shape, size, 0, 0, *frame.shape).places(size))
+    for part in (depth, across, interior(beams, Window(frame.shape, size, 0, 0, *frame.shape), size)):
+        assert part.shape == (size, size)
+        assert part.min() >= 0
+        assert part.max() <= 1

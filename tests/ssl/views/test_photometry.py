@@ -1,4 +1,4 @@
-"""Erasing and solarisation; jitter stands in test_views."""
+"""Blur, erasing and solarisation; jitter stands in test_views."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from torchvision.transforms.v2 import functional as tv
 
-from sonolearn.ssl.views.photometry import erase, solarize
+from sonolearn.ssl.views.photometry import blur, erase, solarize
 
 SCALE, RATIO = (0.05, 0.3), (0.3, 3.3)
 
@@ -29,6 +30,14 @@ def box(different: np.ndarray) -> tuple[slice, slice]:
 def test_solarize_is_torchvisions() -> None:
     view = np.arange(256, dtype=np.uint8).reshape(8, 32)
     assert np.array_equal(solarize(view), tv.solarize(torch.from_numpy(view).unsqueeze(0), 128)[0].numpy())
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("shape", [(40, 60), (1, 1), (3, 50)])
+def test_blur_is_scipys(sigma, shape) -> None:
+    view = speckle(*shape)
+    theirs = ndimage.gaussian_filter(view.astype(float), sigma, mode="mirror", radius=round(3 * sigma))
+    assert np.abs(blur(view, sigma) - theirs).max() <= 0.51
 
 
 @pytest.mark.parametrize("seed", range(60))

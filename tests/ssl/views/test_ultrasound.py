@@ -10,13 +10,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import stats
+from scipy import ndimage, stats
 
 from sonolearn.config import ViewsConfig
 from sonolearn.data.phantom import Fetus, Patient, Probe, render, still_pose
 from sonolearn.data.phantom.picture import sector
 from sonolearn.recipes import recipe
-from sonolearn.ssl.views.ultrasound import RAYLEIGH_DB, add_power, scan_again, scattered, shadow, speckle
+from sonolearn.ssl.views import make_view
+from sonolearn.ssl.views.fan import find_beams
+from sonolearn.ssl.views.geometry import Window
+from sonolearn.ssl.views.ultrasound import (
+    RAYLEIGH_DB,
+    Beams,
+    add_power,
+    add_speckle,
+    scan_again,
+    scattered,
+    shadow,
+    texture,
+)
 
 DB = 255 / 60
 """Grey values a dB where 255 of them show 60 dB."""
@@ -42,20 +54,26 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     return depth, across
 
 
-def seen(config: ViewsConfig, frame: np.ndarray, seed: int = 0) -> np.ndarray:
-    return scan_again(frame, config, np.random.default_rng(seed)).astype(float)
+def whole(frame: np.ndarray, size: int, degrees: float = 0.0) -> Window:
+    return Window(frame.shape, size, 0, 0, *frame.shape, degrees)
+
+
+def seen(config: ViewsConfig, frame: np.ndarray, seed: int = 0, degrees: float = 0.0) -> np.ndarray:
+    """A view of the whole of a frame, as high as the frame is."""
+    window = whole(frame, len(frame), degrees)
+    return scan_again(Beams(frame), window, config, np.random.default_rng(seed)).astype(float)
 
 
 def test_without_effects_the_frame_itself_comes_back_and_nothing_is_drawn() -> None:
     frame, rng = uniform(), np.random.default_rng(3)
-    assert scan_again(frame, ViewsConfig(), rng) is frame
+    assert np.array_equal(scan_again(Beams(frame), whole(frame, 256), ViewsConfig(), rng), frame)
     assert rng.random() == np.random.default_rng(3).random()
 
 
 def test_each_effect_is_drawn_with_its_probability() -> None:
     rng, frame = np.random.default_rng(0), uniform(size=32)
     config = ViewsConfig(attenuation=0.3, attenuation_db=(-9, -9))
-    changed = [scan_again(frame, config, rng) is not frame for _ in range(600)]
+    changed = [not np.array_equal(scan_again(Beams(frame), whole(frame, 32), config, rng), frame) for _ in range(600)]
     assert np.mean(changed) == pytest.approx(0.3, abs=0.06)
 
 
@@ -108,6 +126,13 @@ def test_the_envelope_of_speckle_is_rayleigh_distributed() -> None:
     assert np.std(20 * np.log10(drawn)) == pytest.approx(RAYLEIGH_DB, rel=0.01)
 
 
+def test_the_texture_is_the_logarithm_of_exponentially_distributed_powers() -> None:
+    apart = texture()[::16, ::16].ravel() + np.random.default_rng(0).uniform(-0.5, 0.5, 64 * 40)
+    nepers = (apart - texture().mean()) / texture().std() * math.pi / math.sqrt(6) - np.euler_gamma
+    assert stats.kstest(nepers, stats.gumbel_l.cdf).pvalue > 0.01
+    assert np.mean((texture() == 0) | (texture() == 255)) < 1e-3, "hardly anything is clipped"
+
+
 @pytest.mark.parametrize("decibel", [1.0, 2.5])
 def test_speckle_has_the_drawn_standard_deviation_around_the_level(decibel) -> None:
     view = seen(ViewsConfig(speckle=1, speckle_db=(decibel, decibel)), uniform())
@@ -117,7 +142,9 @@ def test_speckle_has_the_drawn_standard_deviation_around_the_level(decibel) -> N
 
 def test_speckle_is_correlated_over_a_few_pixels_and_wider_across_the_beams() -> None:
     depth, across = grid(256)
-    pattern = speckle(depth, across, (255, 255), (2, 2), np.random.default_rng(0))
+    still, window = np.zeros((256, 256), np.float32), whole(uniform(), 256)
+    pattern = add_speckle(still, depth, across, (255, 255), window, (2, 2), np.random.default_rng(0))
+    assert pattern.mean() == pytest.approx(0, abs=0.15)
     pattern = pattern - pattern.mean()
 
     def correlation(rows: int, columns: int) -> float:
@@ -128,6 +155,17 @@ def test_speckle_is_correlated_over_a_few_pixels_and_wider_across_the_beams() ->
     assert correlation(0, 2) > correlation(2, 0) + 0.1
     assert abs(correlation(12, 0)) < 0.1
     assert abs(correlation(0, 16)) < 0.1
+
+
+@pytest.mark.parametrize("size", [128, 64, 50])
+def test_a_small_view_has_as_much_speckle_as_a_large_one_that_is_shrunk(size) -> None:
+    frame, config = uniform(), ViewsConfig(speckle=1, speckle_db=(2, 2))
+    for degrees in (0.0, 10.0):
+        window = whole(frame, size, degrees)
+        small = scan_again(Beams(frame), window, config, np.random.default_rng(0)).astype(float)
+        shrunk = cv2.resize(seen(config, frame, 0, degrees), (size, size), interpolation=cv2.INTER_AREA)
+        middle = slice(size // 4, -size // 4)
+        assert small[middle, middle].std() == pytest.approx(shrunk[middle, middle].std(), rel=0.4)
 
 
 def test_a_shadow_takes_the_drawn_loss_and_leaves_the_other_beams_alone() -> None:
@@ -148,9 +186,9 @@ def test_a_shadow_on_a_uniform_frame_is_as_deep_as_drawn() -> None:
 
 
 def test_two_signals_of_equal_power_are_seen_3_decibels_brighter_and_a_weak_one_not_at_all() -> None:
-    frame, everywhere = uniform(120, 32), np.ones((8, 8), np.float32)
-    equal = add_power(frame, np.full((8, 8), 120, np.float32), everywhere)
-    weak = add_power(frame, np.full((8, 8), -100, np.float32), everywhere)
+    level, everywhere = np.full((32, 32), 120, np.float32), np.ones((8, 8), np.float32)
+    equal = add_power(level, np.full((8, 8), 120, np.float32), everywhere)
+    weak = add_power(level, np.full((8, 8), -100, np.float32), everywhere)
     assert (equal.mean() - 120) / DB == pytest.approx(10 * math.log10(2), abs=0.02)
     np.testing.assert_allclose(weak, 120, atol=0.01)
 
@@ -175,15 +213,82 @@ def test_outside_the_sector_black_stays_black(index) -> None:
     )  # fmt: skip
     for seed in range(3):
         assert seen(strong, frame, seed)[outside].max() == 0
+        turned = whole(frame, 160, 14).view(outside.astype(np.float32)) * (whole(frame, 160, 14).view(frame) == 0)
+        assert seen(strong, frame, seed, 14)[turned > 0.999].max() == 0
 
 
-def test_a_view_depends_on_its_seed_alone() -> None:
+def test_beyond_the_frame_a_turned_view_stays_black() -> None:
+    frame = uniform(40)
+    for seed in range(20):
+        beyond = whole(frame, 256, seed + 1).view(np.ones(frame.shape, np.float32)) == 0
+        assert beyond.any()
+        assert seen(EVERYTHING, frame, seed, seed + 1)[beyond].max() == 0
+
+
+@pytest.mark.parametrize("config", [EVERYTHING, recipe("simclr", views={"name": "ultrasound"}).views])
+def test_a_view_depends_on_its_seed_alone(config) -> None:
     frame, _ = phantom()
     original = frame.copy()
-    one, again, other = (seen(EVERYTHING, frame, seed) for seed in (1, 1, 2))
+    one, again, other = (make_view(frame, 224, config, 0, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
     assert np.array_equal(frame, original), "the frame itself is not changed"
+
+
+def polar(frame: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Depth and place across the beams of every pixel of the view, and its distance from the sector's end in px."""
+    fan, (x, y) = find_beams(frame), window.places(window.size).astype(float)
+    distance, angle = np.hypot(x - fan.apex[0], y - fan.apex[1]), np.arctan2(x - fan.apex[0], y - fan.apex[1])
+    ends = fan.far - distance, distance - fan.near, (fan.right - angle) * distance, (angle - fan.left) * distance
+    depth, across = (distance - fan.near) / (fan.far - fan.near), (angle - fan.left) / (fan.right - fan.left)
+    return np.clip(depth, 0, 1), np.clip(across, 0, 1), np.min([*ends, x, y], axis=0)
+
+
+def reference(frame: np.ndarray, window: Window, config: ViewsConfig, rng: np.random.Generator) -> np.ndarray:
+    """The view with each formula in float64 at every pixel; haze up to the sector's end. The draws are the same."""
+    chances = (config.haze, config.attenuation, config.shadow, config.speckle, config.gain)
+    hazy, attenuated, shadowed, speckled, regained = (rng.random() < chance for chance in chances)
+    depth, across, inside = polar(frame, window)
+    places = window.places(window.size)[::-1].astype(float)
+    level = ndimage.map_coordinates(frame.astype(float), places, order=1, mode="grid-constant") / DB
+    if hazy:
+        top, end = rng.uniform(*config.haze_level) * 60, rng.uniform(0.3, 0.8)
+        noise = ndimage.map_coordinates(rng.standard_normal((40, 20), np.float32), [depth * 39, across * 19], order=1)
+        haze = top * (1 - depth / end) + 3 * noise
+        level = 10 * np.log10(10 ** (level / 10) + np.where(inside > 0, 10 ** (haze / 10), 0))
+    change, dynamic_range = 0.0, 60.0
+    if regained:
+        change, dynamic_range = rng.uniform(*config.gain_db), rng.uniform(*config.dynamic_range_db)
+    if attenuated:
+        change = change + depth * rng.uniform(*config.attenuation_db)
+    if shadowed:
+        change = change + shadow(depth, across, config.shadow_db, rng)
+    if speckled:
+        counts = [round(2 * px / pitch) for px, pitch in zip(find_beams(frame).size, (1.5, 2.2), strict=True)]
+        top, left = (int(rng.random() * (side - count)) for side, count in zip(texture().shape, counts, strict=True))
+        rows, columns = np.rint(depth * counts[0]).astype(int) + top, np.rint(across * counts[1]).astype(int) + left
+        change = change + (texture()[rows, columns] - 185.0) / 30 * rng.uniform(*config.speckle_db)
+    shown, as_before = 255 * (1 + (level + change - 60) / dynamic_range), 255 * level / dynamic_range
+    return np.clip(as_before + (shown - as_before) * np.minimum(level / 8, 1), 0, 255)
+
+
+# Rounding alone takes 0.5; the edges of narrow shadows are steeper than the grid is fine.
+@pytest.mark.parametrize(
+    ("effect", "most", "nearly_always"),
+    [("gain", 0.51, 0.5), ("attenuation", 0.8, 0.5), ("shadow", 20, 6), ("haze", 15, 2.5), ("speckle", 40, 1)],
+)
+def test_the_coarse_grid_gives_the_grey_values_of_every_pixels_own_formula(effect, most, nearly_always) -> None:
+    config = ViewsConfig(**{effect: 1.0})
+    for seed in range(9):
+        frame, _ = phantom(seed % 3)
+        window = Window(frame.shape, 224, 5, 10, 140, 145, 4.0 * seed - 15)
+        ours = scan_again(Beams(frame), window, config, np.random.default_rng(seed))
+        error = np.abs(ours - reference(frame, window, config, np.random.default_rng(seed)))
+        if effect == "haze":  # fades out before the sector's end
+            error = error[polar(frame, window)[2] > 10]
+        assert error.max() <= most
+        assert np.percentile(error, 99) <= nearly_always
+        assert error.mean() <= 0.75
 
 
 def test_views_of_the_preset_keep_the_frame_recognisable() -> None:
@@ -203,9 +308,9 @@ def test_views_of_the_preset_keep_the_frame_recognisable() -> None:
     ),
     seed=st.integers(0, 2**32),
 )
-def test_any_frame_gives_a_uint8_view_of_its_shape(frame, seed) -> None:
-    view = scan_again(frame, EVERYTHING, np.random.default_rng(seed))
-    assert view.shape == frame.shape
+def test_any_frame_gives_a_uint8_view_of_the_size(frame, seed) -> None:
+    view = scan_again(Beams(frame), whole(frame, 40, seed % 50), EVERYTHING, np.random.default_rng(seed))
+    assert view.shape == (40, 40)
     assert view.dtype == np.uint8
 
 
@@ -213,6 +318,6 @@ def test_any_frame_gives_a_uint8_view_of_its_shape(frame, seed) -> None:
 @pytest.mark.parametrize("grey", [0, 1, 255])
 def test_black_tiny_and_narrow_frames_pass_through(shape, grey) -> None:
     frame = np.full(shape, grey, np.uint8)
-    view = scan_again(frame, EVERYTHING, np.random.default_rng(0))
-    assert view.shape == shape
+    view = scan_again(Beams(frame), whole(frame, 30), EVERYTHING, np.random.default_rng(0))
+    assert view.shape == (30, 30)
     assert grey > 0 or view.max() == 0

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from sonolearn.config import ViewsConfig
-from sonolearn.ssl.views.geometry import random_resized_crop, rotate
+from sonolearn.ssl.views.geometry import draw_window
 from sonolearn.ssl.views.image import Image
-from sonolearn.ssl.views.photometry import erase, jitter, solarize
+from sonolearn.ssl.views.photometry import blur, erase, jitter, solarize
 from sonolearn.ssl.views.randaugment import randaugment
 from sonolearn.ssl.views.ultrasound import Beams, scan_again
 
@@ -36,11 +36,8 @@ def make_view(
     Returns:
         (size, size) uint8, 0 to 255.
     """
-    # What depends on depth comes first: only the whole frame knows where the probe is.
-    view = scan_again(frame, config, rng, beams)
-    if config.rotation:
-        view = rotate(view, rng.uniform(-config.rotation, config.rotation))
-    view = random_resized_crop(view, size, config.crop_scale, config.crop_ratio, rng)
+    window = draw_window(frame.shape, size, config.crop_scale, config.crop_ratio, config.rotation, rng)
+    view = scan_again(beams or Beams(frame), window, config, rng)
     if rng.random() < config.flip:
         view = cv2.flip(view, 1)
     if config.flip_vertical and rng.random() < config.flip_vertical:
@@ -50,7 +47,7 @@ def make_view(
     if rng.random() < config.jitter:
         view = jitter(view, config.brightness, config.contrast, rng)
     if rng.random() < config.blur[which]:
-        view = cv2.GaussianBlur(view, (0, 0), rng.uniform(*config.blur_sigma))
+        view = blur(view, rng.uniform(*config.blur_sigma))
     if rng.random() < config.solarize[which]:
         view = solarize(view)
     return view

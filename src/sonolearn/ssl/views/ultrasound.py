@@ -10,13 +10,14 @@ values by factors, without the logarithm.
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from functools import cache, cached_property
 
 import cv2
 import numpy as np
 
 from sonolearn.config import ViewsConfig
-from sonolearn.ssl.views.fan import Box, Fan, Field, find_beams, interior, lit_part
+from sonolearn.ssl.views.fan import Box, Fan, Field, find_beams, interior
+from sonolearn.ssl.views.geometry import Window
 from sonolearn.ssl.views.image import Image
 
 STORED_RANGE = 60.0
@@ -28,45 +29,50 @@ RAYLEIGH_DB = 10 / math.log(10) * math.pi / math.sqrt(6)
 TOE = 8.0
 """Black is no level: what lies this many dB above it or less changes the less the darker it is."""
 _COARSE = 64
-"""Side in px on which smooth fields are computed before they are enlarged to the frame."""
+"""Side in px on which smooth fields are computed before they are enlarged to the view."""
+_PITCH = 1.5, 2.2
+"""A sample of the probe's grid along and across the beam, in px of a frame of 256 px; its share at any larger size."""
+_FINER = 2
+"""Px of the speckle's texture to a sample, each way: enough to look patterns up without interpolation."""
+_TEXTURE = 185.0, 30.0
+"""Mean and standard deviation of that texture: 6 deviations below and 2 above, which speckle hardly ever exceeds."""
 
 
-def scan_again(frame: Image, config: ViewsConfig, rng: np.random.Generator, beams: Beams | None = None) -> Image:
-    """The frame as another setting, machine or patient would have given it.
+def scan_again(beams: Beams, window: Window, config: ViewsConfig, rng: np.random.Generator) -> Image:
+    """A view of a frame as another setting, machine or patient would have given it.
 
     Args:
-        frame: (H, W) uint8, 0 to 255, of `STORED_RANGE` dB, black outside the sector.
+        beams: of the frame, whose grey values 0 to 255 show `STORED_RANGE` dB, and which is black outside the sector.
+        window: the part of the frame that the view shows.
         config: probability and strength of each effect.
         rng: where the draws come from.
-        beams: of this frame, if its other view needs them too.
 
     Returns:
-        (H, W) uint8; the frame itself where nothing is drawn or nothing is seen. Outside the sector it stays black.
+        (S, S) uint8; just what the window shows where nothing is drawn or nothing is seen. Outside the sector it stays
+        black.
     """
     chances = (config.haze, config.attenuation, config.shadow, config.speckle, config.gain)
     if not any(chances):
-        return frame
+        return window.view(beams.frame)
     hazy, attenuated, shadowed, speckled, regained = (rng.random() < chance for chance in chances)
-    if not (hazy or attenuated or shadowed or speckled or regained):
-        return frame
-    beams = beams or Beams(frame)
-    if not cv2.countNonZero(beams.lit):
-        return frame
-    depth, across = beams.grid
-    level = frame.astype(np.float32)
+    if not (hazy or attenuated or shadowed or speckled or regained) or not beams.geometry:
+        return window.view(beams.frame)
+    grid = min(window.size, _COARSE)
+    depth, across = beams.geometry.coordinates(*window.places(grid))
+    level = window.view(beams.level)
     if hazy:
-        level = add_power(frame, haze(depth, across, config.haze_level, rng), beams.inside)
-    change = np.zeros_like(depth)
+        share = interior(beams.geometry, window, grid)
+        level = add_power(level, haze(depth, across, config.haze_level, rng), share)
+    gain, dynamic_range = draw_gain(config.gain_db, config.dynamic_range_db, rng) if regained else (0.0, STORED_RANGE)
+    change = np.full(depth.shape, gain, np.float32)
     if attenuated:
         change += attenuation(depth, config.attenuation_db, rng)
     if shadowed:
         change += shadow(depth, across, config.shadow_db, rng)
-    changes = _enlarged(change, frame)
+    changes = _enlarged(change, window.size)
     if speckled:
-        places = _enlarged(depth, frame), _enlarged(across, frame)
-        changes += speckle(*places, beams.geometry.size, config.speckle_db, rng)
-    gain, dynamic_range = draw_gain(config.gain_db, config.dynamic_range_db, rng) if regained else (0.0, STORED_RANGE)
-    return compress(level, changes, gain, dynamic_range)
+        changes = add_speckle(changes, depth, across, beams.geometry.size, window, config.speckle_db, rng)
+    return compress(level, changes, dynamic_range)
 
 
 class Beams:
@@ -77,25 +83,14 @@ class Beams:
         self.frame = frame
 
     @cached_property
-    def lit(self) -> Image:
-        """(H, W) uint8, the part of the frame that is not black."""
-        return lit_part(self.frame)
+    def geometry(self) -> Fan | Box | None:
+        """Sector or rectangle; None of a frame that is black everywhere."""
+        return find_beams(self.frame)
 
     @cached_property
-    def geometry(self) -> Fan | Box:
-        """Sector or rectangle; only of a frame that is not black everywhere."""
-        return find_beams(self.lit)
-
-    @cached_property
-    def grid(self) -> tuple[Field, Field]:
-        """Depth and place across the beams, 0 to 1, on a coarse grid (h, w)."""
-        return self.geometry.coordinates(*_pixels(self.frame.shape[0], self.frame.shape[1]))
-
-    @cached_property
-    def inside(self) -> Field:
-        """How far inside the sector each cell of the grid lies, 0 to 1."""
-        lit = cv2.resize(self.lit, self.grid[0].shape[::-1], interpolation=cv2.INTER_AREA)
-        return interior(self.geometry, lit, *self.grid)
+    def level(self) -> Field:
+        """The frame as float32, which is interpolated faster than uint8 is."""
+        return self.frame.astype(np.float32)
 
 
 def attenuation(depth: Field, span: tuple[float, float], rng: np.random.Generator) -> Field:
@@ -125,49 +120,63 @@ def shadow(depth: Field, across: Field, span: tuple[float, float], rng: np.rando
     return beside * behind * np.float32(-loss)
 
 
-def speckle(
-    depth: Field, across: Field, size: tuple[float, float], span: tuple[float, float], rng: np.random.Generator
-) -> Field:
-    """Speckle in dB of a mean near 0 and drawn standard deviation.
+def add_speckle(
+    change: Field, depth: Field, across: Field, extent: tuple[float, float], window: Window,
+    span: tuple[float, float], rng: np.random.Generator,
+) -> Field:  # fmt: skip
+    """`change` (S, S) in dB, and speckle in dB of mean 0 and drawn standard deviation.
 
     It arises on the probe's own grid of depths and beams, which makes it wider across than along the beam, and the
     wider the deeper. Its full strength (`RAYLEIGH_DB`) is that of a single picture of many scatterers; averaging
-    several pictures (compounding, persistence) leaves less.
+    several pictures (compounding, persistence) leaves less, and so does a view of fewer px than its part of the frame.
+    The pattern is a random part of one large texture.
 
     Args:
-        depth: depth of each pixel, 0 to 1.
-        across: place of each pixel across the beams, 0 to 1.
-        size: length of a beam and width of the sector half-way down, in px.
-        span: smallest and largest standard deviation in dB.
+        change: what speckle is added to.
+        depth: depth on a grid over the view, 0 to 1.
+        across: place across the beams on that grid, 0 to 1.
+        extent: length of a beam and width of the sector half-way down, in px of the frame.
+        window: the part of the frame that the view shows.
+        span: smallest and largest standard deviation in dB, at the frame's own size.
         rng: where the draws come from.
     """
-    real, imaginary = scattered(cells(size, max(depth.shape)), rng)
-    # A little less than the last sample: OpenCV is slower where a neighbour may be missing.
-    rows, columns = depth * np.float32(real.shape[0] - 1.01), across * np.float32(real.shape[1] - 1.01)
-    parts = [cv2.remap(part, columns, rows, cv2.INTER_LINEAR) for part in (real, imaginary)]
-    power = np.full_like(depth, 1e-9)  # the logarithm needs more than 0
-    for part in parts:
-        cv2.accumulateSquare(part, power)
-    nepers = cv2.log(power)
-    scale = rng.uniform(*span) / RAYLEIGH_DB * 10 / math.log(10)
-    # The mean logarithm of an exponentially distributed power of mean 1 is minus Euler's constant.
-    return np.asarray(cv2.addWeighted(nepers, scale, nepers, 0, scale * float(np.euler_gamma)), np.float32)
+    px = max(1.0, max(window.shape) / 256)
+    halvings = min(5, max(0, window.halvings - round(math.log2(px))))
+    tile, size = texture(halvings), window.size
+    counts = (
+        max(2, _FINER * length / (pitch * px) / 2**halvings) for length, pitch in zip(extent, _PITCH, strict=True)
+    )
+    height, width = (min(round(count), side - 1) for count, side in zip(counts, tile.shape, strict=True))
+    top, left = int(rng.random() * (tile.shape[0] - height)), int(rng.random() * (tile.shape[1] - width))
+    rows, columns = _enlarged(depth * np.float32(height), size), _enlarged(across * np.float32(width), size)
+    pattern = cv2.remap(tile[top : top + height + 1, left : left + width + 1], columns, rows, cv2.INTER_NEAREST)
+    scale = rng.uniform(*span) / _TEXTURE[1]
+    added = cv2.addWeighted(pattern, scale, change, 1, -scale * _TEXTURE[0], dtype=cv2.CV_32F)
+    return np.asarray(added, np.float32)
 
 
-def cells(size: tuple[float, float], side: int) -> tuple[int, int]:
-    """Samples of the speckle's grid (depths, beams): a sample is 1.5 x 2.2 px at 256 px, and its share at any size."""
-    px = max(1.0, side / 256)
-    return max(2, round(size[0] / (1.5 * px))), max(2, round(size[1] / (2.2 * px)))
+@cache
+def texture(halvings: int = 0) -> Image:
+    """Uint8 speckle whose levels in dB have mean and deviation `_TEXTURE`; shrunk by area to half its size, and again.
+
+    At full size, `_FINER` px are a sample of the probe's grid, each way.
+    """
+    if halvings:
+        return cv2.resize(texture(halvings - 1), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    real, imaginary = scattered((1024, 640), np.random.default_rng(0), _FINER)
+    level = np.log(np.square(real) + np.square(imaginary))
+    mean, deviation = _TEXTURE
+    return np.asarray(np.clip(mean + deviation * (level - level.mean()) / level.std(), 0, 255).round(), np.uint8)
 
 
-def scattered(shape: tuple[int, int], rng: np.random.Generator) -> tuple[Field, Field]:
+def scattered(shape: tuple[int, int], rng: np.random.Generator, finer: int = 1) -> tuple[Field, Field]:
     """Real and imaginary part of the echo of many scatterers, (depths, beams) each: correlated noise, mean power 1.
 
     Many scatterers in each resolution cell add up to a complex Gaussian number, whose envelope follows the Rayleigh
     distribution (Burckhardt, "Speckle in ultrasound B-mode scans", IEEE Trans Sonics Ultrasonics 1978). The pulse makes
-    a Gaussian of 1 sample of it.
+    a Gaussian of 1 sample of it, which is `finer` px.
     """
-    kernel = cv2.getGaussianKernel(5, 1.0)
+    kernel = cv2.getGaussianKernel(4 * finer + 1, finer)
     # Blurred noise has the power of the kernel; it is applied twice, and half of the power goes to either part.
     kernel = kernel / np.linalg.norm(kernel) * 0.5**0.25
     noise = rng.standard_normal((2, *shape), dtype=np.float32)
@@ -184,20 +193,20 @@ def haze(depth: Field, across: Field, span: tuple[float, float], rng: np.random.
     """
     top, end = rng.uniform(*span) * 255, rng.uniform(0.3, 0.8)
     noise = rng.standard_normal((40, 20), dtype=np.float32) * np.float32(3 * GREY)
-    uneven = cv2.remap(noise, across * np.float32(19), depth * np.float32(39), cv2.INTER_CUBIC)
+    uneven = cv2.remap(noise, across * np.float32(19), depth * np.float32(39), cv2.INTER_LINEAR)
     return np.asarray(np.float32(top) * (1 - depth / np.float32(end)) + uneven, np.float32)
 
 
-def add_power(frame: Image, grey: Field, share: Field) -> Image:
-    """Grey values (H, W) float32 of the frame and a `share` (0 to 1) of the power of another signal.
+def add_power(level: Field, grey: Field, share: Field) -> Field:
+    """Grey values (S, S) of two signals whose powers add up, `level` and a `share` (0 to 1) of another.
 
     Signals that know nothing of each other add up in power: the stronger one is seen, and equal ones give 3 dB more.
     The other signal's `grey` values and `share` are given on a coarser grid.
     """
-    nepers = math.log(10) / 10 / GREY
-    power = cv2.LUT(frame, np.exp(np.arange(256) * nepers).astype(np.float32))
-    both = cv2.add(power, _enlarged(np.exp(grey * np.float32(nepers)) * share, frame))
-    return np.asarray(cv2.log(both), np.float32) * np.float32(1 / nepers)
+    nepers = np.float32(math.log(10) / 10 / GREY)
+    power = cv2.exp(level * nepers)
+    cv2.add(power, _enlarged(np.exp(grey * nepers) * share, len(level)), power)
+    return np.multiply(cv2.log(power, power), 1 / nepers, out=power)
 
 
 def draw_gain(span: tuple[float, float], ranges: tuple[float, float], rng: np.random.Generator) -> tuple[float, float]:
@@ -205,32 +214,20 @@ def draw_gain(span: tuple[float, float], ranges: tuple[float, float], rng: np.ra
     return rng.uniform(*span), rng.uniform(*ranges)
 
 
-def compress(level: Field, change: Field, gain: float, dynamic_range: float) -> Image:
-    """What the screen shows, (H, W) uint8: `level` in grey values of the stored range, with `change` and `gain` in dB.
+def compress(level: Field, change: Field, dynamic_range: float) -> Image:
+    """What the screen shows, (S, S) uint8: `level` in grey values of the stored range, with `change` in dB.
 
     Log compression shows echoes from -`dynamic_range` dB (black) to 0 dB (white), and clips the others. Black stays
     black, as it may stand for any echo below the stored range, and for no echo outside the sector.
     """
-    steeper = STORED_RANGE / dynamic_range
-    offset = 255 * (1 - steeper) + steeper * GREY * gain
-    moved = cv2.addWeighted(change, steeper * GREY, change, 0, offset)
-    known = cv2.threshold(level, TOE * GREY, TOE * GREY, cv2.THRESH_TRUNC)[1]
-    moved = cv2.multiply(moved, known, scale=1 / (TOE * GREY))
+    steeper, known = STORED_RANGE / dynamic_range, TOE * GREY
+    moved = cv2.addWeighted(change, steeper / TOE, change, 0, 255 * (1 - steeper) / known)
+    moved = cv2.multiply(moved, cv2.threshold(level, known, known, cv2.THRESH_TRUNC)[1], moved)
     return cv2.addWeighted(level, steeper, moved, 1, 0, dtype=cv2.CV_8U)
 
 
-def _pixels(height: int, width: int) -> tuple[Field, Field]:
-    """Columns and rows of the middles of a coarse grid's cells, in px of the frame."""
-    rows, columns = min(height, _COARSE), min(width, _COARSE)
-    y = (np.arange(rows, dtype=np.float32) + np.float32(0.5)) * np.float32(height / rows) - np.float32(0.5)
-    x = (np.arange(columns, dtype=np.float32) + np.float32(0.5)) * np.float32(width / columns) - np.float32(0.5)
-    return np.broadcast_to(x, (rows, columns)), np.broadcast_to(y[:, None], (rows, columns))
-
-
-def _enlarged(coarse: Field, frame: Image) -> Field:
-    if coarse.shape == frame.shape:
-        return coarse.copy()
-    return np.asarray(cv2.resize(coarse, frame.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+def _enlarged(coarse: Field, size: int) -> Field:
+    return np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _step(ramp: Field) -> Field:
