@@ -168,7 +168,7 @@ CLASSIFY_VIEWS: dict[str, Options] = {
 }
 
 
-def recipe(method: Method = "vicreg", name: Recipe | None = "adapt", **changes: Any) -> PretrainConfig:
+def recipe(method: Method = "simclr", name: Recipe | None = "adapt", **changes: Any) -> PretrainConfig:
     """The configuration of a method, with its recipe's views, optimiser and head.
 
     Args:
@@ -234,7 +234,7 @@ def _views(method: Method, name: Recipe | None, asked: str | None) -> tuple[Opti
 
 def layer_asked_for(words: Sequence[str], from_files: Mapping[str, Any]) -> Options:
     """The recipe that a command line and YAML files ask for; what they misspell is left for the parser to refuse."""
-    method = _last(words, "--method", from_files.get("method", "vicreg"))
+    method = _last(words, "--method", from_files.get("method", "simclr"))
     name = _last(words, "--recipe", from_files.get("recipe", "adapt"))
     views = _last(words, "--views.name", _preset(from_files))
     known = (
