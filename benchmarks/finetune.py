@@ -2,10 +2,10 @@
 
     python -m benchmarks.finetune [--quick]
 
-Ours is `fit_finetune` as `classify` calls it: views drawn in loader processes (as many as by default), handed over,
-moved, normalised, dropout, weighted loss, the mean loss, the best weights kept. The bare loop has the same network,
-loss, fused AdamW, batch sizes, memory format and number of threads, and its batches are normalised floats that lie
-ready. A few validation images are predicted after each epoch on both sides. An epoch is timed by the clock, since
+Ours is `fit_finetune` as `classify --recipe study` calls it: views drawn in loader processes (as many as by default),
+handed over, moved, normalised, dropout, weighted loss, the mean loss, the best weights kept. The bare loop has the same
+network, loss, fused AdamW, batch sizes, memory format and number of threads, and its batches are normalised floats that
+lie ready. A few validation images are predicted after each epoch on both sides. An epoch is timed by the clock, since
 several processes work on it; sides take turns, and the median of the epochs counts, without the first of each training,
 in which loader processes start.
 """
@@ -25,8 +25,9 @@ from benchmarks.figure import Row, device, run_script, speed, synchronise
 from sonolearn.config import ClassifyConfig
 from sonolearn.data.store import Frames
 from sonolearn.planes.finetune import fit_finetune
-from sonolearn.planes.head import PlaneClassifier, class_weights
+from sonolearn.planes.head import HeldOut, PlaneClassifier, class_weights
 from sonolearn.planes.images import Labelled
+from sonolearn.recipes import classify_recipe
 from sonolearn.runs import generator_for
 from sonolearn.ssl.devices import loader_processes, make_fabric
 from sonolearn.ssl.encoders import Card, build, feature_count, normalise
@@ -47,7 +48,7 @@ def rows(quick: bool) -> Iterator[Row]:
 def epoch(encoder: str, size: int, images: int, batch: int, epochs: int, rounds: int, target: float | None) -> Row:
     """Seconds of an epoch of both in turns."""
     train, valid = part(images, size), part(VALID, size)
-    config = ClassifyConfig(epochs=epochs, batch_size=batch, precision="32-true")
+    config = classify_recipe("study", epochs=epochs, batch_size=batch, precision="32-true")
     seconds: dict[str, list[float]] = {"ours": [], "bare": []}
     for _ in range(rounds):
         seconds["ours"] += between(lambda tick: ours(encoder, train, valid, config, tick))
@@ -80,7 +81,8 @@ def between(train: Callable[[Callable[[], None]], object]) -> list[float]:
 def ours(encoder: str, train: Part, valid: Part, config: ClassifyConfig, tick: Callable[[], None]) -> None:
     """The product's loop."""
     fabric = make_fabric("auto", config.precision)
-    fit_finetune(build(Card(encoder), 0), train, valid, CLASSES, config, 0, fabric, tick)
+    held_out = HeldOut(torch.from_numpy(valid[0]), valid[1].targets)
+    fit_finetune(build(Card(encoder), 0), Card(encoder), train, held_out, CLASSES, config, 0, fabric, tick)
 
 
 def bare(encoder: str, train: Part, valid: Part, config: ClassifyConfig, tick: Callable[[], None]) -> None:

@@ -2,12 +2,12 @@
 
     python -m benchmarks.linear [--quick]
 
-The first rows are the command `classify --mode linear` from the store to the tables: images read, features extracted,
-60 heads (6 label fractions x 10 seeds) trained, chosen on the validation part, tested and written. They are held
-against the extraction of the features alone, by the same function: what linear evaluation cannot do without. To spare
-time it is done once and its time added to that of the command, which is handed the features where it asks for them;
-that it asks once for each image is checked. The store holds noise with five planes, since time does not depend on what
-is to be seen.
+The first rows are the command `classify --recipe study --mode linear` from the store to the tables: images read,
+features extracted, 60 heads (6 label fractions x 10 seeds) trained, chosen on the validation part, tested and written.
+They are held against the extraction of the features alone, by the same function: what linear evaluation cannot do
+without. To spare time it is done once and its time added to that of the command, which is handed the features where it
+asks for them; that it asks once for each image is checked. The store holds noise with five planes, since time does not
+depend on what is to be seen.
 
 The other rows hold the heads alone against other ways to the same heads, on drawn features: five overlapping classes of
 unequal size, 48 latent directions of falling strength mixed into all features, a little noise, and a softplus, as
@@ -43,9 +43,10 @@ from sonolearn.config import ClassifyConfig
 from sonolearn.data.store import FORMAT, PARTS, VERSION, Store
 from sonolearn.planes import material
 from sonolearn.planes.classify import classify
-from sonolearn.planes.head import batches_of, class_weights, make_head
+from sonolearn.planes.head import HeldOut, batches_of, class_weights, make_head
 from sonolearn.planes.linear import fit_linear_heads, standardisation
 from sonolearn.planes.logistic import fit_heads
+from sonolearn.recipes import classify_recipe
 from sonolearn.runs import generator_for
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import Card, build, load_file, save_encoder
@@ -68,13 +69,14 @@ def rows(quick: bool) -> Iterator[Row]:
         save_encoder(file, build(Card(encoder), 0), Card(encoder, image_size=size))
         extracted, least = extraction(store, file, size)
         for solver in ("adamw", "logistic"):
-            config = ClassifyConfig(
-                mode="linear", init=str(file), solver=solver, seeds=2 if quick else 10, epochs=3 if quick else 100,
-                accelerator="cpu", precision="32-true",
+            config = classify_recipe(
+                "study", mode="linear", init=str(file), solver=solver, seeds=2 if quick else 10,
+                epochs=3 if quick else 100, accelerator="cpu", precision="32-true",
             )  # fmt: skip
             rest = evaluation(store, Path(folder) / solver, config, extracted)
             heads = f"{len(config.fractions)} fractions x {config.seeds} seeds, {images:,} images"
-            figure = f"`classify --mode linear --solver {solver}`: {heads}, {encoder} at {size} px, processor time"
+            command = f"`classify --recipe study --mode linear --solver {solver}`"
+            figure = f"{command}: {heads}, {encoder} at {size} px, processor time"
             yield cost(figure, least + rest, "extracting the features alone", least, 1.2)
     yield adamw_heads(*((16, 60, 2) if quick else (512, 600, 10)), quick)
     yield logistic_heads(*((16, 60, 2) if quick else (128, 600, 3)))
@@ -108,13 +110,13 @@ def evaluation(store: Path, out: Path, config: ClassifyConfig, extracted: dict[b
 
 def adamw_heads(features: int, images: int, seeds: int, quick: bool) -> Row:
     """Heads on drawn features against the usual loop."""
-    config = ClassifyConfig(mode="linear", epochs=3 if quick else 100)
+    config = classify_recipe("study", mode="linear", epochs=3 if quick else 100)
     train, valid = draw("train", images, features), draw("valid", images // 3, features)
     trainings = subsets_of(train[1], seeds, config)
     some = trainings[: len(config.fractions)]
     times = in_turns(
         {
-            "together": lambda: fit_linear_heads(*train, trainings, *valid, CLASSES, config),
+            "together": lambda: fit_linear_heads(*train, trainings, HeldOut(*valid), CLASSES, config),
             "loop": lambda: [usual_loop(train, subset, valid, config, seed) for subset, seed in some],
         },
         1, time.process_time, warm_up=0,
@@ -125,13 +127,14 @@ def adamw_heads(features: int, images: int, seeds: int, quick: bool) -> Row:
 
 def logistic_heads(features: int, images: int, seeds: int) -> Row:
     """Heads of all strengths on drawn features against scikit-learn."""
-    config = ClassifyConfig(mode="linear")
+    config = classify_recipe("study", mode="linear")
     train, valid = draw("train", images, features), draw("valid", images // 3, features)
     subsets, strengths = [subset for subset, _ in subsets_of(train[1], seeds, config)], config.regularisations
-    tolerance = as_near_as_ours(train, subsets[: len(config.fractions)], valid, strengths)
+    patients = np.arange(images).astype(object)  # the validation part chooses, and no folds are made
+    tolerance = as_near_as_ours(train, patients, subsets[: len(config.fractions)], valid, strengths)
     times = in_turns(
         {
-            "together": lambda: fit_heads(*train, subsets, *valid, CLASSES, strengths, True),
+            "together": lambda: fit_heads(*train, patients, subsets, HeldOut(*valid), CLASSES, config),
             "theirs": lambda: [peer(train, subset, valid, strengths, tolerance) for subset in subsets],
         },
         1, time.process_time, warm_up=0,
@@ -142,7 +145,7 @@ def logistic_heads(features: int, images: int, seeds: int) -> Row:
 
 def usual_loop(train: Part, subset: NDArray[np.int64], valid: Part, config: ClassifyConfig, seed: int) -> None:
     """One head as it is usually trained."""
-    shift, scale = standardisation(train[0][subset])
+    shift, scale = standardisation(train[0][subset], "each")
     inputs, targets = (train[0][subset] - shift) * scale, torch.from_numpy(train[1][subset])
     held_out, head = (valid[0] - shift) * scale, make_head(inputs.shape[1], CLASSES, seed)
     criterion, dropout = nn.CrossEntropyLoss(class_weights(train[1][subset], CLASSES)), nn.Dropout(config.dropout)
@@ -161,11 +164,15 @@ def usual_loop(train: Part, subset: NDArray[np.int64], valid: Part, config: Clas
             best, _ = score, {name: tensor.clone() for name, tensor in head.state_dict().items()}
 
 
-def as_near_as_ours(train: Part, subsets: list[NDArray[np.int64]], valid: Part, strengths: tuple[float, ...]) -> float:
+def as_near_as_ours(
+    train: Part, patients: NDArray[np.object_], subsets: list[NDArray[np.int64]], valid: Part,
+    strengths: tuple[float, ...],
+) -> float:  # fmt: skip
     """The loosest tolerance (1e-4 is scikit-learn's own) at which scikit-learn is as near to the optimum as we are."""
     truth = [peer(train, subset, valid, strengths, 1e-10, "newton-cholesky") for subset in subsets]
+    each = [classify_recipe("study", mode="linear", regularisations=(strength,)) for strength in strengths]
     ours = [
-        [fit_heads(*train, [s], *valid, CLASSES, (strength,), True)[0].predict(valid[0]) for strength in strengths]
+        [fit_heads(*train, patients, [s], HeldOut(*valid), CLASSES, one)[0].predict(valid[0]) for one in each]
         for s in subsets
     ]
     error = max(float(np.abs(np.stack(a) - b).max()) for a, b in zip(ours, truth, strict=True))
@@ -182,7 +189,7 @@ def peer(
 ) -> NDArray[np.float64]:  # fmt: skip
     """(L, m, C) probabilities of the validation part by scikit-learn."""
     features, targets = train[0][subset].double(), train[1][subset]
-    shift, scale = standardisation(features)
+    shift, scale = standardisation(features, "each")
     weights = class_weights(targets, CLASSES).double().numpy()[targets]
     inputs, held_out = ((features - shift) * scale).numpy(), ((valid[0].double() - shift) * scale).numpy()
     found = []

@@ -91,6 +91,7 @@ def compare(pool: FramePool, images: Path, setting: Setting) -> Row:
     """A row: our loop and lightly's, in turns."""
     config = recipe(
         "barlow_twins",
+        None,
         encoder=setting.encoder,
         encoder_args=setting.encoder_args,
         image_size=setting.size,

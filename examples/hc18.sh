@@ -23,8 +23,8 @@ sonolearn prepare unlabelled --patient_pattern '\d+' --size 128 --out heads
 sonolearn prepare "$data/lung_clips" --patient_pattern 'Reg_pat\d|.+' --size 128 --out lungs
 
 # The paper's learning rates are for a thousand epochs on a million images; a run this short needs larger ones.
-sonolearn pretrain labelled heads lungs --method barlow_twins --encoder $encoder --image_size "$size" --out barlow_twins \
-    --batch_size "$batch" --epochs 1000 --max_steps "$steps" --valid_every 5 \
+sonolearn pretrain labelled heads lungs --recipe null --method barlow_twins --encoder $encoder --image_size "$size" \
+    --out barlow_twins --batch_size "$batch" --epochs 1000 --max_steps "$steps" --valid_every 5 \
     --barlow_twins.projector 1024 1024 --optimizer.lr 6 --optimizer.warmup_epochs 4
 
 for init in random barlow_twins imagenet; do
@@ -34,10 +34,10 @@ for init in random barlow_twins imagenet; do
         imagenet) from=(--init "$weights" --encoder $encoder --name ImageNet) ;;
     esac
     # shellcheck disable=SC2086  # the fractions are several words
-    sonolearn classify labelled "${from[@]}" --mode linear --fractions $fractions --seeds "$seeds" \
+    sonolearn classify labelled "${from[@]}" --recipe study --mode linear --fractions $fractions --seeds "$seeds" \
         --image_size "$size" --epochs $((5 * epochs)) --out "linear_$init"
     # shellcheck disable=SC2086
-    sonolearn classify labelled "${from[@]}" --mode finetune --fractions $fractions --seeds "$seeds" \
+    sonolearn classify labelled "${from[@]}" --recipe study --mode finetune --fractions $fractions --seeds "$seeds" \
         --image_size "$size" --batch_size 32 --epochs "$epochs" --max_steps "$finetune_steps" --out "finetune_$init"
 done
 sonolearn report barlow_twins linear_* finetune_* --out report.html

@@ -22,13 +22,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sonolearn.config import ClassifyConfig, PhantomConfig, PrepareConfig, PretrainConfig
+from sonolearn.config import PhantomConfig, PrepareConfig, PretrainConfig
 from sonolearn.console import say
 from sonolearn.data.phantom import generate
 from sonolearn.data.prepare import prepare
 from sonolearn.data.store import Store
 from sonolearn.planes.classify import classify
-from sonolearn.recipes import recipe
+from sonolearn.recipes import classify_recipe, recipe
 from sonolearn.runs import machine
 from sonolearn.ssl.encoders import ENCODER_FILE, load_encoder, save_encoder
 from sonolearn.ssl.frames import training_frames
@@ -102,6 +102,7 @@ class Plan:
         changes = {**METHODS[method], **VARIANTS.get(variant, {})}
         return recipe(
             method,  # type: ignore[arg-type]
+            None,
             **ENCODER, image_size=self.image_size, batch_size=self.batch_size, epochs=10**6, max_steps=self.steps,
             valid_every=4, log_every=20, workers=0, knn_store=self.labelled, seed=seed, **changes,
         )  # fmt: skip
@@ -115,8 +116,8 @@ def run(plan: Plan, name: str, seed: int) -> str:
     else:
         pretrain(plan.scans, folder, plan.config(name, seed))
     for mode in ("linear", "knn"):
-        config = ClassifyConfig(
-            init=str(folder), mode=mode, fractions=FRACTIONS, seeds=DRAWS, image_size=plan.image_size,
+        config = classify_recipe(
+            "study", init=str(folder), mode=mode, fractions=FRACTIONS, seeds=DRAWS, image_size=plan.image_size,
             batch_size=64, epochs=300, max_steps=800, workers=0, name=name,
         )  # fmt: skip
         classify(plan.labelled, folder / mode, config)

@@ -28,7 +28,8 @@ from stores import write_store
 
 PREPARE = ["--size", "32", "--frame_skip", "1", "--workers", "1"]
 SMALL = ["--image_size", "32", "--batch_size", "8", "--workers", "0", "--accelerator", "cpu", "--precision", "32-true"]
-PRETRAIN = ["--encoder", "test_resnet", *SMALL, "--log_every", "1", "--barlow_twins.projector", "16"]
+RANDOM = ["--recipe", "null", "--method", "barlow_twins", "--barlow_twins.projector", "16"]
+PRETRAIN = [*RANDOM, "--encoder", "test_resnet", *SMALL, "--log_every", "1"]
 PHANTOM = ["--patients", "2", "--frames", "2", "--stills", "5", "--size", "48", "--scans", "1", "--workers", "1"]
 CLASSIFY = ["--encoder", "test_resnet", *SMALL, "--fractions", "1", "--seeds", "1", "--epochs", "1", "--mode", "linear"]
 

@@ -47,7 +47,8 @@ def road(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
     common = ["--size", "32", "--workers", "1"]
     init = given / "encoder"
-    pretrain = ["--encoder", "test_resnet", "--max_steps", "2", "--log_every", "1", "--barlow_twins.projector", "16"]
+    pretrain = ["--recipe", "null", "--method", "barlow_twins", "--barlow_twins.projector", "16"]
+    pretrain += ["--encoder", "test_resnet", "--max_steps", "2", "--log_every", "1"]
     classify = ["--mode", "linear", "--fractions", "1", "--seeds", "1", "--epochs", "1", *SMALL.split()]
     commands = [
         ["prepare", given / "scans", "--frame_skip", "1", *common, "--out", home / "cines"],

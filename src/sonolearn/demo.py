@@ -26,6 +26,7 @@ PREPARE = PrepareConfig(size=72, frame_skip=1, patient_pattern=r"PH\d+")
 
 PRETRAIN = recipe(
     "barlow_twins",
+    None,
     encoder="resnet18",
     encoder_args=ENCODER,
     image_size=48,

@@ -184,7 +184,7 @@ def recipe(method: Method = "simclr", name: Recipe | None = "adapt", **changes: 
     return config
 
 
-def classify_recipe(name: ClassifyRecipe = "adapt", **changes: Any) -> ClassifyConfig:
+def classify_recipe(name: ClassifyRecipe = "adapt", /, **changes: Any) -> ClassifyConfig:
     """The configuration of `classify` by a recipe, some fields changed as in `recipe`.
 
     >>> classify_recipe("study", mode="linear").solver

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.finetune import bare, between, ours, part, rows
-from sonolearn.config import ClassifyConfig
+from sonolearn.recipes import classify_recipe
 
 
 def test_the_quick_row_has_no_target() -> None:
@@ -23,7 +23,7 @@ def test_a_side_takes_every_step_and_ticks_once_an_epoch(side: object, monkeypat
     steps: list[int] = []
     original = torch.optim.AdamW.step
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self, *a, **k: steps.append(1) or original(self, *a, **k))
-    config = ClassifyConfig(epochs=3, batch_size=8, precision="32-true", workers=0)
+    config = classify_recipe("study", epochs=3, batch_size=8, precision="32-true", workers=0)
     seconds = between(lambda tick: side("test_resnet", part(20, 32), part(10, 32), config, tick))  # type: ignore[operator]
     assert len(steps) == 3 * 3
     assert len(seconds) == 2  # the first epoch does not count

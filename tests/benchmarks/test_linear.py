@@ -11,7 +11,9 @@ import pytest
 from benchmarks.linear import CLASSES, draw, evaluation, extraction, peer, rows, subsets_of, write_store
 from sonolearn.config import ClassifyConfig
 from sonolearn.planes.classify import classify
+from sonolearn.planes.head import HeldOut
 from sonolearn.planes.logistic import fit_heads
+from sonolearn.recipes import classify_recipe
 from sonolearn.ssl.encoders import Card, build, save_encoder
 
 
@@ -29,9 +31,10 @@ def test_features_handed_over_give_what_the_command_gives_alone(tmp_path: Path) 
     features, seconds = extraction(store, file, 32)
     assert sorted(len(found) for found in features.values()) == [20, 20, 60]
     assert seconds > 0
-    config = ClassifyConfig(
-        mode="linear", init=str(file), fractions=(0.5, 1.0), seeds=2, epochs=2, accelerator="cpu", precision="32-true"
-    )
+    config = classify_recipe(
+        "study", mode="linear", init=str(file), fractions=(0.5, 1.0), seeds=2, epochs=2, accelerator="cpu",
+        precision="32-true",
+    )  # fmt: skip
     evaluation(store, tmp_path / "handed", config, features)
     classify(store, tmp_path / "alone", config)
     one, two = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("handed", "alone"))
@@ -42,18 +45,21 @@ def test_a_command_that_asks_for_features_twice_or_never_is_no_measurement(tmp_p
     store, file = write_store(tmp_path / "store", 100, 32), tmp_path / "encoder.safetensors"
     save_encoder(file, build(Card("test_resnet"), 0), Card("test_resnet", image_size=32))
     features, _ = extraction(store, file, 32)
-    config = ClassifyConfig(mode="linear", init=str(file), seeds=1, epochs=1, accelerator="cpu", precision="32-true")
+    config = classify_recipe(
+        "study", mode="linear", init=str(file), seeds=1, epochs=1, accelerator="cpu", precision="32-true"
+    )
     evaluation(store, tmp_path / "run", config, features)
     with pytest.raises(RuntimeError, match="has not extracted"):
         evaluation(store, tmp_path / "run", config, features)  # the run is finished and asks for nothing
 
 
 def test_scikit_learn_fits_the_same_heads() -> None:
-    config = ClassifyConfig()
+    config = classify_recipe("study", regularisations=(0.1,))
     train, valid = draw("train", 60, 16), draw("valid", 20, 16)
+    patients = np.arange(60).astype(object)
     for subset, _ in subsets_of(train[1], 1, config)[3:]:
         theirs = peer(train, subset, valid, (0.1,), 1e-10)[0]
-        ours = fit_heads(*train, [subset], *valid, CLASSES, (0.1,), True)[0].predict(valid[0])
+        ours = fit_heads(*train, patients, [subset], HeldOut(*valid), CLASSES, config)[0].predict(valid[0])
         assert theirs == pytest.approx(ours, abs=1e-3)
 
 

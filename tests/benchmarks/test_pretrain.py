@@ -18,7 +18,7 @@ from sonolearn.ssl.frames import FramePool, training_frames
 from sonolearn.ssl.pretrain import Training
 
 TINY = recipe(
-    "barlow_twins", encoder="test_resnet", image_size=32, batch_size=8, accelerator="cpu",
+    "barlow_twins", None, encoder="test_resnet", image_size=32, batch_size=8, accelerator="cpu",
     barlow_twins={"projector": (64, 64)},
 )  # fmt: skip
 

@@ -45,7 +45,7 @@ def test_it_is_the_validation_score_of_classify_with_all_labels(tmp_path: Path) 
     labelled, scans = write_store(tmp_path / "labelled", planes=PLANES), write_store(tmp_path / "scans", seed=4)
     run = pretrain([scans], tmp_path / "run", small("simclr", epochs=1, knn_store=labelled))
     metrics = pd.read_csv(run / "metrics.csv").query("part == 'monitor'")
-    config = ClassifyConfig(init=str(run), mode="knn", fractions=(1.0,), seeds=1, workers=0)
+    config = ClassifyConfig(init=str(run), mode="knn", fractions=(1.0,), seeds=1, valid="whole", workers=0)
     results = classify(labelled, tmp_path / "knn", config)
     assert metrics["knn_accuracy"].iloc[-1] == pytest.approx(results["valid_balanced_accuracy"].iloc[0], abs=1e-5)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from planes.labelled_store import write_store
 from sonolearn import cli
-from sonolearn.config import Method, PretrainConfig
-from sonolearn.recipes import recipe
+from sonolearn.config import ClassifyConfig, Method, PretrainConfig
+from sonolearn.planes.classify import classify
+from sonolearn.recipes import classify_recipe, recipe
 from sonolearn.runs import NOT_HASHED, plain
 from sonolearn.study.commands import command_of
 from sonolearn.study.read import read_run
@@ -26,6 +29,8 @@ CONFIGS = {
     "neighbours": recipe("simclr", None, positives={"name": "nearby_frames", "seconds": 0.2}, valid_patients=0.0),
     "narrow": recipe("inpainting", "study", encoder="resnet18", encoder_args={"channels": [4, 8]}, init="imagenet"),
     "own_optimiser": recipe("autoencoder", None, optimizer={"name": "sgd", "lr": 1e-05, "schedule": "cosine"}),
+    "adapted_from_random_weights": recipe("vicreg", init="random", views={"name": "gentle"}),
+    **{f"adapted_{method}": recipe(method) for method in get_args(Method)},
     **{f"plain_{method}": recipe(method, None) for method in get_args(Method)},
     **{f"study_{method}": recipe(method, "study") for method in get_args(Method)},
 }
@@ -65,15 +70,20 @@ def test_a_command_fed_back_gives_the_configuration_of_the_run(
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("plain_byol", "--method byol"),
+        ("plain_byol", "--method byol --recipe null"),
+        ("adapted_byol", "--method byol"),
+        ("adapted_from_random_weights", "--method vicreg --views gentle --init random"),
         ("study_vicreg", "--method vicreg --recipe study"),
         ("paper_simclr", "--method simclr --recipe paper --batch_size 32 --optimizer.lr 0.1 --optimizer.lr_batch null"),
-        ("ultrasound_byol", "--method byol --views ultrasound --max_steps 7 --views.gain_db -2.0 4.0"),
+        ("ultrasound_byol", "--method byol --recipe null --views ultrasound --max_steps 7 --views.gain_db -2.0 4.0"),
         ("study_views_in_a_papers_recipe", "--method moco --recipe paper --views study --seed 3"),
-        ("neighbours", "--method simclr --positives nearby_frames --positives.seconds 0.2 --valid_patients 0.0"),
+        (
+            "neighbours",
+            "--method simclr --recipe null --positives nearby_frames --positives.seconds 0.2 --valid_patients 0.0",
+        ),
         (
             "null_where_the_recipe_has_a_number",
-            "--method barlow_twins --optimizer.lr_biases null --optimizer.final_lr 0.0",
+            "--method barlow_twins --recipe null --optimizer.lr_biases null --optimizer.final_lr 0.0",
         ),
     ],
 )
@@ -84,5 +94,45 @@ def test_a_command_holds_only_what_differs_from_the_recipe(name: str, options: s
 def test_a_run_without_recipe_and_presets_still_has_a_command(tmp_path: Path) -> None:
     found = command_of(read_run(write_old_run(tmp_path / "old")))
     # An option of then is shown as it was, though it has another name today: leaving it out would hide a setting.
-    options = "--method barlow_twins --encoder test_resnet --epochs 20 --image_size 32 --barlow_twins.lr_weights 0.2"
+    options = "--method barlow_twins --recipe null --encoder test_resnet --epochs 20 --image_size 32"
+    options += " --barlow_twins.lr_weights 0.2"
     assert found == f"sonolearn pretrain scans {options} --out old"
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ({}, ""),
+        ({"recipe": "study"}, "--recipe study "),
+        ({"recipe": "study", "views": {"name": "gentle", "rotation": 3.0}}, "--recipe study --views gentle "),
+        ({"views": {"name": "ultrasound"}, "valid": "whole"}, "--views ultrasound "),
+    ],
+)
+def test_the_command_of_a_classification_gives_its_configuration(
+    options: dict[str, Any], shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"encoder": "test_resnet", "mode": "knn", "seeds": 1, "image_size": 32, "accelerator": "cpu", "workers": 0}
+    config = classify_recipe(
+        options.get("recipe", "adapt"), **small, **{k: v for k, v in options.items() if k != "recipe"}
+    )
+    classify(write_store(tmp_path / "hearts"), tmp_path / "run", config)
+    line = command_of(read_run(tmp_path / "run"))
+    assert line.startswith(f"sonolearn classify hearts {shown}--encoder test_resnet ")
+    calls: list[ClassifyConfig] = []
+    monkeypatch.setattr("sonolearn.planes.classify.classify", lambda store, out, config: calls.append(config))
+    cli.main(shlex.split(line)[1:])
+    found, expected = (
+        {name: value for name, value in plain(c).items() if name not in NOT_HASHED} for c in (calls[0], config)
+    )
+    assert found == expected
+
+
+def test_a_classification_of_before_there_were_recipes_followed_the_studys(tmp_path: Path) -> None:
+    config = classify_recipe("study", encoder="test_resnet", mode="knn", seeds=1, image_size=32, workers=0)
+    classify(write_store(tmp_path / "hearts"), tmp_path / "run", config)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    old = {k: v for k, v in record["config"].items() if k not in ("recipe", "views", "valid", "head", "min_steps")}
+    (tmp_path / "run" / "run.json").write_text(json.dumps({**record, "config": {**old, "standardise": True}}))
+    line = command_of(read_run(tmp_path / "run"))
+    options = "--encoder test_resnet --mode knn --seeds 1 --image_size 32 --standardise true"
+    assert line == f"sonolearn classify hearts --recipe study {options} --out run"

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 import stores
 from planes.labelled_store import write_store
+from sonolearn.config import ViewsConfig
 from sonolearn.config.study import StudyDataConfig
 from sonolearn.console import UserError
 from sonolearn.runs import NOT_HASHED
@@ -122,10 +123,12 @@ def test_every_option_of_a_mode_but_those_that_change_no_result_is_in_the_hash(
     found = grid(tmp_path, small_data)
     config = found.plan.modes["linear"]
     others: dict[str, Any] = {
-        "encoder": "test_vit", "encoder_args": {"a": 1}, "small_stem": True, "mode": "knn", "image_size": 64,
+        "recipe": "adapt", "encoder": "test_vit", "encoder_args": {"a": 1}, "small_stem": True, "mode": "knn",
+        "image_size": 64, "valid": "within", "head": "logistic", "min_steps": 9, "schedule": "cosine", "warmup": 0.5,
+        "layer_decay": 0.5, "average": 0.5, "mixture": 0.25, "views": ViewsConfig(flip=0.25),
         "epochs": 9, "max_steps": 9, "batch_size": 9, "lr": 0.5, "weight_decay": 0.5, "dropout": 0.25,
-        "randaugment": (1, 1), "standardise": False, "solver": "adamw", "regularisations": (1.0,), "neighbours": 9,
-        "temperature": 0.5, "precision": "bf16-mixed",
+        "standardise": "none", "solver": "adamw", "regularisations": (1.0,), "neighbours": 9, "temperature": 0.5,
+        "precision": "bf16-mixed",
     }  # fmt: skip
     # The grid sets these; each is in the hash of its own right.
     grids_own = {"init", "fractions", "seeds"}

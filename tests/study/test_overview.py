@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from sonolearn import cli
 from sonolearn.config.study import StudyPlanConfig
@@ -61,7 +62,9 @@ def test_what_cannot_be_timed_is_said_once_and_the_rest_is_timed(
 
     monkeypatch.setattr(Timer, "_of_frozen", refuse)
     file = write_plan(tmp_path / "plan.yaml", small_data, fractions=[1.0], methods={}, pools={})
+    threads = torch.get_num_threads()
     table = show_plan(file, tmp_path / "out", StudyPlanConfig(workers=1)).set_index("training")
+    assert torch.get_num_threads() == threads  # how many there are changes last digits of what comes after
     assert capsys.readouterr().err.count("could not be timed: no weights to be had") == 1
     assert table.loc["fine-tuning (small)", "seconds"] > 0
     assert math.isnan(table.loc["linear and knn on frozen features (small)", "seconds"])

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_type_hints
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
-from sonolearn.config import Method, PretrainConfig
+from sonolearn.config import Method, PretrainConfig, Recipe, ViewsConfig
 from sonolearn.console import UserError
 from sonolearn.recipes import recipe
 from sonolearn.ssl.monitors import collapse_in_words
 from sonolearn.study.figures import training_curve
 from sonolearn.study.monitor_figures import monitor_curves, monitored
+from sonolearn.study.pretraining import RECIPES_IN_WORDS, VIEWS_IN_WORDS
 from sonolearn.study.read import PretrainRun, read_run
 from sonolearn.study.report import report
 from study.fake_runs import MONITORED, write_old_run, write_pretrain_run
@@ -53,6 +54,12 @@ def test_every_method_has_its_name_as_heading(method: Method, tmp_path: Path) ->
     ("config", "sentences"),
     [
         (recipe("byol", None), "Views: those of the study. Pairs: two views of the same frame."),
+        (
+            recipe("byol"),
+            "Recipe: adapt, a short training that goes on from other weights. Views: made for ultrasound ",
+        ),
+        (recipe("autoencoder"), "goes on from other weights. Views: those of the study. "),
+        (recipe("byol", views={"name": "gentle"}), "Views: gentle (slight crops, rotations, and changes of "),
         (recipe("byol", "paper"), "Recipe: that of the method's own paper. Views: those of the method's own paper. "),
         (recipe("byol", "study"), "Recipe: that of the study. Views: those of the study. "),
         (
@@ -182,3 +189,8 @@ def test_a_run_of_before_there_were_monitors_is_still_shown(tmp_path: Path) -> N
 def test_equal_runs_with_monitors_give_equal_pages(tmp_path: Path) -> None:
     run = write_pretrain_run(tmp_path / "run", recipe("inpainting", None), {"knn_accuracy": 0.5})
     assert page_of(run) == page_of(run)
+
+
+def test_every_recipe_and_preset_has_its_words() -> None:
+    assert set(RECIPES_IN_WORDS) == set(get_args(Recipe))
+    assert set(VIEWS_IN_WORDS) == set(get_args(get_type_hints(ViewsConfig)["name"]))

@@ -101,13 +101,11 @@ def test_pretraining_shows_what_stands_behind_it(page: str) -> None:
 
 def test_commands_make_the_runs_again(page: str, runs: dict[str, Path]) -> None:
     words = words_of(page)
-    assert (
-        "sonolearn pretrain scans --method barlow_twins --encoder test_resnet --epochs 20 --image_size 32 --out bt"
-        in words
-    )
+    pretraining = "sonolearn pretrain scans --method barlow_twins --recipe null --encoder test_resnet --epochs 20"
+    assert f"{pretraining} --image_size 32 --out bt" in words
     record = json.loads((runs["pretrained"] / "run.json").read_text())
-    command = "sonolearn classify hearts --init bt --mode linear --fractions 0.25 1.0 --image_size 32 --epochs 3"
-    assert f"{command} --batch_size 16 --precision 32-true --out pretrained" in words
+    command = "sonolearn classify hearts --init bt --mode linear --fractions 0.25 1.0 --image_size 32"
+    assert f"{command} --epochs 3 --min_steps 0 --batch_size 16 --precision 32-true --out pretrained" in words
     assert record["hash"] in words
     assert record["data"]["store"] in words
 

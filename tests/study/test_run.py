@@ -19,7 +19,10 @@ from sonolearn.config import ClassifyConfig, PretrainConfig
 from sonolearn.config.study import StudyRunConfig
 from sonolearn.console import UserError
 from sonolearn.data.store import Store
+from sonolearn.options import read_options
+from sonolearn.planes import frozen
 from sonolearn.planes.classify import classify
+from sonolearn.recipes import classify_layer_asked_for
 from sonolearn.runs import read_json
 from sonolearn.study import tasks as study_tasks
 from sonolearn.study.folder import StudyFolder
@@ -72,14 +75,15 @@ def test_a_study_gives_what_classify_gives(
 ) -> None:
     table = pd.read_parquet(small_study / "results.parquet")
     ours = table[(table["mode"] == mode) & (table["initialisation"] == name) & (table["pool"] == "")]
-    own = {**PLAN["classify"], **PLAN["modes"][mode], "randaugment": (1, 5), "mode": mode, "image_size": 32}
+    own = {**PLAN["classify"], **PLAN["modes"][mode], "mode": mode, "image_size": 32}
     if name != "random":
         # Classify gives every seed the same weights: those of the first pre-training.
         ours = ours[ours["seed"] == 0]
         own["init"] = str(small_study / "pretrain" / ours["pretrain"].iloc[0])
     else:
         own["encoder"] = "test_resnet"
-    config = ClassifyConfig(**own, fractions=(0.5, 1.0), seeds=1 if name != "random" else 2)
+    layer = classify_layer_asked_for([], own)
+    config = read_options(ClassifyConfig, {**own, "fractions": [0.5, 1.0], "seeds": 1 + (name == "random")}, "", layer)
     theirs = classify(small_data / "labelled", tmp_path / "run", config)
     keys, scores = ["seed", "fraction"], ["macro_f1", "balanced_accuracy", "accuracy", "train_images", "best_epoch"]
     one, other = (t.set_index(keys)[scores].sort_index() for t in (ours, theirs))
@@ -189,7 +193,7 @@ def test_a_damaged_record_stops_with_its_name_and_is_made_again_when_it_is_delet
 def breaking(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Exception | None]]:
     """Pre-training seed 1 raises what stands under "pretrain", knn what stands under "knn"."""
     errors: dict[str, Exception | None] = {}
-    pretrain, fit_knn = study_tasks.pretrain, study_tasks.fit_knn
+    pretrain, fit_knn = study_tasks.pretrain, frozen.fit_knn
 
     def failing_pretrain(stores: Any, out: Path, config: PretrainConfig) -> Path:
         if config.seed == 1 and (error := errors.get("pretrain")):
@@ -202,7 +206,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Exception | 
         return fit_knn(*arguments)
 
     monkeypatch.setattr(study_tasks, "pretrain", failing_pretrain)
-    monkeypatch.setattr(study_tasks, "fit_knn", failing_knn)
+    monkeypatch.setattr(frozen, "fit_knn", failing_knn)
     return errors
 
 

@@ -88,7 +88,7 @@ def fit_finetune(
     normalisation = grey_statistics(images) if fresh or config.head == "random" else (card.mean, card.std)
     network = PlaneClassifier(encoder, feature_count(encoder), classes, config.dropout, seed)
     if config.head == "logistic" and not fresh:
-        start_from_logistic(network, card, train, valid, classes, config, fabric)
+        start_from_logistic(network, card, train, classes, config, fabric, valid)
     training = _Training(network, images, labels, normalisation, classes, config, seed, fabric)
     if config.head == "random":
         return _by_epoch(training, valid, on_epoch)
@@ -99,10 +99,10 @@ def start_from_logistic(
     network: PlaneClassifier,
     card: Card,
     train: tuple[Frames, Labelled],
-    valid: HeldOut | None,
     classes: int,
     config: ClassifyConfig,
     fabric: Fabric,
+    valid: HeldOut | None = None,
 ) -> None:
     """Make the network equal to linear evaluation of its encoder on the same images."""
     images, labels = train

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from sonolearn.config import ClassifyConfig, PretrainConfig
-from sonolearn.recipes import recipe
+from sonolearn.recipes import classify_recipe, recipe
 from sonolearn.runs import plain
 from sonolearn.study.read import ClassifyRun, PretrainRun
 
@@ -17,9 +17,7 @@ from sonolearn.study.read import ClassifyRun, PretrainRun
 def command_of(run: PretrainRun | ClassifyRun) -> str:
     """One command line with every option that is not the default; of a pre-training, always with its method."""
     kind, config = run.record["command"], run.record["config"]
-    words = ["sonolearn", kind, *stores_of(run)]
-    if isinstance(run, PretrainRun):
-        words += _names(config)
+    words = ["sonolearn", kind, *stores_of(run), *_names(run)]
     for name, value in _differing(config, defaults_of(run)):
         words += [f"--{name}", *_words(PurePath(value).name if name == "init" else value)]
     return shlex.join([*words, "--out", run.folder])
@@ -33,27 +31,31 @@ def stores_of(run: PretrainRun | ClassifyRun) -> list[str]:
 
 
 def defaults_of(run: PretrainRun | ClassifyRun) -> dict[str, Any]:
-    """What the options that a command line leaves out come to: of a pre-training, its recipe's and its presets'."""
-    config = run.record["config"]
-    defaults: ClassifyConfig | PretrainConfig = ClassifyConfig()
-    if isinstance(run, PretrainRun):
-        # Runs of before there were presets name none.
-        names = {group: config.get(group, {}).get("name") for group in ("views", "positives")}
-        presets = {group: {"name": name} for group, name in names.items() if name}
-        defaults = recipe(config["method"], config.get("recipe"), **presets)
-    found: dict[str, Any] = plain(defaults)
+    """What the options that a command line leaves out come to: those of the recipe and of the presets that it names."""
+    # Runs of before there were presets name none.
+    names = {group: run.record["config"].get(group, {}).get("name") for group in ("views", "positives")}
+    found: dict[str, Any] = plain(_recipe_of(run, **{group: {"name": name} for group, name in names.items() if name}))
     return found
 
 
-def _names(config: dict[str, Any]) -> Iterator[str]:
+def _recipe_of(run: PretrainRun | ClassifyRun, **presets: dict[str, str]) -> PretrainConfig | ClassifyConfig:
+    """The recipe of a run, with other presets; runs of before there were recipes followed the study's."""
+    config = run.record["config"]
+    if isinstance(run, PretrainRun):
+        return recipe(config["method"], config.get("recipe"), **presets)
+    return classify_recipe(config.get("recipe", "study"), **presets)
+
+
+def _names(run: PretrainRun | ClassifyRun) -> Iterator[str]:
     """Method, recipe and presets: what the defaults of all other options hang on."""
-    method, name = config["method"], config.get("recipe")
-    yield from ("--method", method)
-    if name:
-        yield from ("--recipe", name)
-    own = recipe(method, name)
-    for group, default in (("views", own.views.name), ("positives", own.positives.name)):
-        chosen = config.get(group, {}).get("name", default)
+    own = _recipe_of(run)
+    if isinstance(own, PretrainConfig):
+        yield from ("--method", own.method)
+    if own.recipe != "adapt":
+        yield from ("--recipe", own.recipe or "null")
+    for group in ("views", "positives"):
+        default = getattr(getattr(own, group, None), "name", None)
+        chosen = run.record["config"].get(group, {}).get("name", default)
         if chosen != default:
             yield from (f"--{group}", chosen)
 

@@ -57,16 +57,20 @@ def estimate(grid: Grid, tasks: list[Task], threads: int) -> Estimate:
         tasks: those that are missing.
         threads: of torch in a worker.
     """
-    torch.set_num_threads(threads)
     timer = Timer(grid)
     seconds: dict[str, float] = {}
     reasons: dict[str, None] = {}
-    for task in tasks:
-        try:
-            seconds[task.name] = timer.seconds(task)
-        except UserError as error:
-            seconds[task.name] = math.nan
-            reasons[str(error)] = None
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for task in tasks:
+            try:
+                seconds[task.name] = timer.seconds(task)
+            except UserError as error:
+                seconds[task.name] = math.nan
+                reasons[str(error)] = None
+    finally:
+        torch.set_num_threads(before)
     return Estimate(seconds, list(reasons), _bytes(grid, tasks))
 
 

@@ -21,9 +21,15 @@ from sonolearn.study.words import duration, listed, sentence_case
 SHEET_WIDTH = 1400
 """Widest contact sheet in the page, px."""
 
-SOURCES = {"study": "of the study", "paper": "of the method's own paper"}
+RECIPES_IN_WORDS = {
+    "adapt": "adapt, a short training that goes on from other weights",
+    "study": "that of the study",
+    "paper": "that of the method's own paper",
+}
 VIEWS_IN_WORDS = {
-    **{name: f"those {source}" for name, source in SOURCES.items()},
+    "study": "those of the study",
+    "paper": "those of the method's own paper",
+    "gentle": "gentle (slight crops, rotations, and changes of brightness and contrast)",
     "ultrasound": "made for ultrasound (attenuation, gain, speckle, haze, acoustic shadows)",
 }
 REBUILDING = {
@@ -86,7 +92,7 @@ def setting_in_words(run: PretrainRun) -> str:
     """Recipe, views and positives in sentences; empty for runs of before there were any."""
     summary, sentences = run.summary, list[str]()
     if summary.get("recipe"):
-        sentences.append(f"Recipe: that {SOURCES[summary['recipe']]}.")
+        sentences.append(f"Recipe: {RECIPES_IN_WORDS[summary['recipe']]}.")
     if "views" in summary:
         asked, preset = run.record["config"]["views"], defaults_of(run)["views"]
         changed = [name for name, value in asked.items() if value != preset.get(name)]
