@@ -44,23 +44,22 @@ make_phantom() {
 study() {
     local name=$1 most=$2 left=$((limit - SECONDS)) given
     if [ -e "$name.done" ] || [ "$left" -lt 5 ]; then return; fi
-    local weights=$data/weights/tf_efficientnet_lite0.in1k.fp16.safetensors
+    local imagenet=$data/weights/tf_efficientnet_lite0.in1k.fp16.safetensors sononet=$data/weights/sononet16.safetensors
+    local stores=$data/stores weights=(--weights "ImageNet=$imagenet")
     case $name in
-        hc18) given=(hc18 --labelled "$data/stores/hc18" --unlabelled "$data/stores/heads" --weights "ImageNet=$weights") ;;
+        hc18) given=(hc18 --labelled "$stores/hc18" --unlabelled "$stores/heads") && weights+=("SonoNet-16=$sononet") ;;
         zone | b_lines)
-            given=(covid_blues --labelled "$data/stores/$name" --unlabelled "$data/stores/cines" --weights "ImageNet=$weights")
+            given=(covid_blues --labelled "$stores/$name" --unlabelled "$stores/cines") && weights+=("SonoNet-16=$sononet")
             ;;
-        pools)
-            given=(covid_blues_pools --labelled "$data/stores/zone" --unlabelled "$data/stores/cines" --weights "ImageNet=$weights")
-            ;;
-        phantom_*) wait && given=("$name" --labelled labelled --unlabelled scans) ;;
+        pools) given=(covid_blues_pools --labelled "$stores/zone" --unlabelled "$stores/cines") ;;
+        phantom_*) wait && weights=() && given=("$name" --labelled labelled --unlabelled scans) ;;
     esac
     # The cines are the same: what zone has pre-trained serves the others.
     case $name in b_lines | pools)
         [ -e "$name" ] || { mkdir "$name" && mkdir -p zone/pretrain && ln -s ../zone/pretrain "$name/pretrain"; } ;;
     esac
     timed "$name" $((most < left ? most : left)) "${sonolearn[@]}" study run "$plans/${given[0]}.yaml" --out "$name" \
-        "${given[@]:1}" --workers "$workers" && touch "$name.done" || true
+        "${given[@]:1}" "${weights[@]}" --workers "$workers" && touch "$name.done" || true
 }
 
 [ -e stages.csv ] || echo stage,seconds,code >stages.csv

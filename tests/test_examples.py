@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 
 from sonolearn.config.cleaning import REASONS
+from sonolearn.config.study import StudyDataConfig
+from sonolearn.study.plan import METHODS, read_plan
 from stores import write_store
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -87,3 +89,81 @@ def test_the_comparison_of_methods_makes_its_table_and_goes_on(tmp_path: Path) -
     assert "Mean over 2 pre-training seeds x 3 draws of labels ± SD over pre-training seeds" in table
     again = subprocess.run([*script, *stores, *small, names], capture_output=True, text=True, check=True).stdout
     assert again == table
+
+
+# The evidence on a GPU
+
+IMAGENET = "tf_efficientnet_lite0.in1k.fp16.safetensors"
+
+
+@pytest.mark.parametrize("name", ["hc18", "covid_blues", "phantom_resnet18", "phantom_resnet50"])
+def test_a_plan_of_the_evidence_compares_all_methods_over_pretrainings_and_draws(name: str) -> None:
+    plan = read_plan(EXAMPLES / "evidence" / f"{name}.yaml", StudyDataConfig(Path("labelled"), ("scans",)))
+    assert set(METHODS) <= {config.method for method in plan.methods.values() for config in method.configs.values()}
+    assert plan.pretrain_seeds >= 3
+    assert set(plan.modes) == {"linear", "finetune", "knn"}
+
+
+def test_ssl_of_the_evidence_continues_from_imagenet_and_on_the_phantom_from_nothing() -> None:
+    here = StudyDataConfig(Path("labelled"), ("scans",), ("ImageNet=weights.safetensors",))
+    for name in ("hc18", "covid_blues", "covid_blues_pools"):
+        plan = read_plan(EXAMPLES / "evidence" / f"{name}.yaml", here)
+        assert {config.init for made in plan.methods.values() for config in made.configs.values()} == {
+            here.weights[0][9:]
+        }
+    for name in ("phantom_resnet18", "phantom_resnet50"):
+        plan = read_plan(EXAMPLES / "evidence" / f"{name}.yaml", StudyDataConfig(Path("labelled"), ("scans",)))
+        assert {config.init for made in plan.methods.values() for config in made.configs.values()} == {"random"}
+
+
+STAND_IN = """
+import pathlib, sys, time
+words = sys.argv[1:]
+with open("said.txt", "a") as said:
+    said.write(" ".join(words) + "\\n")
+out = pathlib.Path(words[words.index("--out") + 1]) if "--out" in words else pathlib.Path(words[1])
+out.mkdir(exist_ok=True)
+(out / "results.csv").write_text("run\\n")
+if out.name == "zone" and not (out / "begun").exists():
+    (out / "begun").touch()
+    time.sleep(600)
+"""
+
+
+def test_the_evidence_keeps_to_its_time_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    (tmp_path / "stand_in.py").write_text(STAND_IN)
+    settings = {"SONOLEARN": f"{sys.executable} {tmp_path / 'stand_in.py'}", "TIME_LIMIT": "160"}
+    stages = "zone:1 b_lines:12 phantom_resnet18:12"
+    printed = run("gpu_evidence.sh", tmp_path / "out", tmp_path, **settings, STAGES=stages)
+    said = (tmp_path / "out" / "said.txt").read_text().splitlines()
+    studies = [line.split()[line.split().index("--out") + 1] for line in said if line.startswith("study run")]
+    # Zone was stopped after its share, and had its turn again.
+    assert studies == ["zone", "b_lines", "phantom_resnet18", "zone"]
+    begun = {name: next(line for line in said if f"--out {name} " in line) for name in studies}
+    assert f"--labelled {tmp_path}/stores/b_lines" in begun["b_lines"]
+    assert f"--weights ImageNet={tmp_path}/weights/{IMAGENET}" in begun["zone"]
+    made = [line for line in said if not line.startswith("study run")]
+    assert [line.split()[0] for line in made] == ["phantom", "prepare", "prepare"]
+    (tmp_path / "out" / "zone" / "pretrain" / "made").touch()
+    assert (tmp_path / "out" / "b_lines" / "pretrain" / "made").exists()
+    times = pd.read_csv(tmp_path / "out" / "stages.csv").groupby("stage")["code"].apply(list)
+    assert times["zone"] == [124, 0]
+    assert times["phantom_resnet18"] == [0]
+    assert "zone" in printed
+    run("gpu_evidence.sh", tmp_path / "out", tmp_path, **settings, STAGES=stages)
+    assert (tmp_path / "out" / "said.txt").read_text().splitlines() == said
+
+
+def test_both_tasks_of_covid_blues_have_one_split_and_ssl_sees_none_of_its_test(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    script = EXAMPLES / "evidence" / "covid_split.py"
+    subprocess.run([sys.executable, script, shared_data / "covid_blues", tmp_path], check=True)
+    tables = [pd.read_csv(tmp_path / f"labels_{task}.csv") for task in ("zone", "b_lines")]
+    splits = [table.groupby("patient")["split"].unique() for table in tables]
+    assert all(len(parts) == 1 for split in splits for parts in split)
+    pd.testing.assert_series_equal(*(split.str[0] for split in splits))
+    assert splits[0].str[0].value_counts().to_dict() == {"train": 26, "test": 16, "valid": 6}
+    cines = {path.name.split("_")[1] for path in (tmp_path / "training_cines").iterdir()}
+    assert cines == {str(patient) for patient, part in splits[0].str[0].items() if part == "train"}
+    assert all(Path(image).exists() for image in tables[0]["image"])

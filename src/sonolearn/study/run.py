@@ -43,7 +43,7 @@ def run_study(plan: Path, out: Path, config: StudyRunConfig) -> pd.DataFrame:
     Raises:
         UserError: a mistake in the plan, a store that changed, a full disk. What failed in training is recorded
             instead, and the others go on.
-        Interrupted: Ctrl-C or SIGTERM; what was finished is kept and in the tables, and pre-trainings have a checkpoint.
+        Interrupted: Ctrl-C or SIGTERM; what was finished is in the tables, and pre-trainings have a checkpoint.
     """
     asked, folder = read_plan(plan, config), StudyFolder(Path(out))
     with naming_disk_errors(folder.out), folder.locked(), interrupted_by_sigterm():
