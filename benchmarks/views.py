@@ -12,8 +12,8 @@ ranges. Reading is included everywhere; seeding each sample by itself too, which
   no colour, which suits grey frames best; the views stay in the type that these work on.
 
 sonolearn's views are uint8 with one channel; the training process normalises a whole batch on its device. A row of its
-own counts that in, on the CPU. Processor time; torch and OpenCV use one thread. The frames are drawn sectors. The beams of
-a frame, which ultrasound views need, are known from the round before, as in all epochs but the first, where finding them
+own counts that in, on the CPU. Processor time; torch and OpenCV use one thread. The frames are drawn sectors. Their
+beams, which ultrasound views need, are known from the round before, as in all epochs but the first, where finding them
 takes 0.1 ms a frame.
 """
 

@@ -66,7 +66,7 @@ def test_the_phantoms_probe_is_found_in_its_picture(index) -> None:
 def test_a_shadow_at_the_side_and_strays_outside_do_not_move_the_edge() -> None:
     frame = sector(256, (127.5, -40), 60, 270, 25)
     frame[60:110, :128] = 0
-    frame[20:23, 10:13] = 200
+    frame[148:160, 15:21] = frame[20:23, 2:14] = 200
     fan = find_beams(frame)
     assert isinstance(fan, Fan)
     assert np.rad2deg([-fan.left, fan.right]) == pytest.approx([25, 25], abs=1)
@@ -75,11 +75,11 @@ def test_a_shadow_at_the_side_and_strays_outside_do_not_move_the_edge() -> None:
 @pytest.mark.parametrize("margin", [0, 20])
 def test_beams_of_a_linear_probe_run_straight_down(margin) -> None:
     frame = np.zeros((96, 96), np.uint8)
-    frame[:, margin : 96 - margin] = 120
+    frame[margin:, margin : 96 - margin] = 120
     beams = find_beams(frame)
     assert isinstance(beams, Box)
     depth, across = beams.coordinates(*grid(96))
-    np.testing.assert_allclose(depth[:, 48], np.arange(96) / 95, atol=1e-6)
+    np.testing.assert_allclose(depth[margin:, 48], np.arange(96 - margin) / (95 - margin), atol=1e-6)
     assert (across[0, margin], across[0, 95 - margin]) == (0, 1)
 
 
