@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 from operators import Operators
 from sonolearn.config import EncoderConfig, PretrainConfig
 from sonolearn.console import UserError
+from sonolearn.ssl import encoders
 from sonolearn.ssl.encoders import (
     Card,
     build,
@@ -70,6 +72,10 @@ def test_frames_are_made_floats_once_and_normalised_in_place() -> None:
         normalise(pairs[:, 0], 0.5, 0.25)
     made = {name: count for name, count in operators.calls.items() if name not in ("select", "slice", "unsqueeze")}
     assert made == {"_to_copy": 1, "sub_": 1, "div_": 1}
+
+
+def test_the_example_is_true() -> None:
+    assert doctest.testmod(encoders).failed == 0
 
 
 def test_weights_follow_from_the_seed() -> None:

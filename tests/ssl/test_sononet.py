@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import batch_norm, conv2d, max_pool2d
 
 from sonolearn.config import EncoderConfig
+from sonolearn.ssl import sononet
 from sonolearn.ssl.decoder import mirror
 from sonolearn.ssl.encoders import Card, build, feature_count, load_encoder, normalise, read_card, save_encoder
 
@@ -127,3 +129,7 @@ def test_autoencoders_can_mirror_it() -> None:
     encoder = build(Card("sononet16"), seed=0)
     decoder = mirror(encoder, 48)
     assert decoder(encoder.eval().forward_features(torch.rand(2, 1, 48, 48))).shape == (2, 1, 48, 48)
+
+
+def test_its_example_is_true() -> None:
+    assert doctest.testmod(sononet).failed == 0

@@ -117,7 +117,7 @@ LAYOUTS: dict[str, tuple[Callable[[Tensors], object], str]] = {
         lambda w: {
             "student": with_prefix("module.backbone.", shuffled(w)),
             "teacher": {**with_prefix("backbone.", w), **drawn({"head.mlp.0.weight": (8, 512)})},
-            "args": argparse.Namespace(lr=0.1), "best": np.float64(0.5), "epoch": 3,
+            "args": argparse.Namespace(lr=0.1, out=Path("runs")), "best": np.float64(0.5), "epoch": 3,
         },
         "(entry `teacher`, prefix `backbone.`); left out: 1 of head",
     ),
@@ -180,6 +180,16 @@ def test_half_precision_is_summed_in_single_precision(bare, tmp_path) -> None:
     encoder, _ = load_file(tmp_path / "w.pt", RESNET)
     expected = bare["conv1.weight"].half().double().sum(1, keepdim=True)
     torch.testing.assert_close(encoder.state_dict()["conv1.weight"].double(), expected, rtol=0, atol=1e-6)
+
+
+def test_a_projector_in_the_place_of_a_classifier_is_left_out(tmp_path: Path, capsys) -> None:
+    """ConvNeXt keeps its last norm beside the classifier, under the same `head.`."""
+    arguments = {"depths": [1, 1, 1, 1], "dims": [8, 16, 16, 32]}
+    weights = timm.create_model("convnext_atto", **arguments, num_classes=0).state_dict()
+    torch.save({**weights, **drawn({"head.fc.0.weight": (8, 32), "head.fc.2.weight": (8, 8)})}, tmp_path / "w.pth")
+    encoder, _ = load_file(tmp_path / "w.pth", EncoderConfig(encoder="convnext_atto", encoder_args=arguments))
+    torch.testing.assert_close(encoder.state_dict()["head.norm.weight"], weights["head.norm.weight"])
+    assert "left out: 2 of head" in capsys.readouterr().err
 
 
 # Transformers

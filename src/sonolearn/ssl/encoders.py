@@ -73,6 +73,10 @@ def normalise(frames: Tensor, mean: float, std: float) -> Tensor:
 def load_encoder(config: EncoderConfig, seed: int, image_size: int | None = None) -> tuple[nn.Module, Card]:
     """Make the encoder that the options name.
 
+    >>> encoder, card = load_encoder(EncoderConfig(encoder="resnet18"), seed=0)
+    >>> encoder(normalise(torch.zeros(2, 64, 64, dtype=torch.uint8), card.mean, card.std)).shape
+    torch.Size([2, 512])
+
     Args:
         config: which backbone, and what it starts from.
         seed: of the random weights.

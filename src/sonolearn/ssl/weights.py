@@ -327,9 +327,9 @@ def _settings(model: nn.Module) -> Mapping[str, Any]:
 
 
 def _is_head(key: str, model: nn.Module) -> bool:
-    """Whether a tensor belongs to a classifier."""
+    """Whether a tensor belongs to a classifier, or to what a method put in its place."""
     heads = _settings(model).get("classifier") or ()
-    return key.rsplit(".", 1)[0] in ((heads,) if isinstance(heads, str) else heads) or key.startswith("head.")
+    return key.startswith(tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads)))
 
 
 def _refusal(fit: Fit, name: str, other: str | None) -> str:
