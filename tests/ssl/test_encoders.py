@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from operators import Operators
-from sonolearn.config import EncoderConfig
+from sonolearn.config import EncoderConfig, PretrainConfig
 from sonolearn.console import UserError
+from sonolearn.ssl import encoders
 from sonolearn.ssl.encoders import (
     Card,
     build,
@@ -24,6 +26,7 @@ from sonolearn.ssl.encoders import (
     read_card,
     save_encoder,
 )
+from sonolearn.ssl.pretrain import pretrain
 
 # One of each family that users of the field name: residual, mobile, dense, modern convolutional, transformer.
 FAMILIES = [
@@ -69,6 +72,10 @@ def test_frames_are_made_floats_once_and_normalised_in_place() -> None:
         normalise(pairs[:, 0], 0.5, 0.25)
     made = {name: count for name, count in operators.calls.items() if name not in ("select", "slice", "unsqueeze")}
     assert made == {"_to_copy": 1, "sub_": 1, "div_": 1}
+
+
+def test_the_example_is_true() -> None:
+    assert doctest.testmod(encoders).failed == 0
 
 
 def test_weights_follow_from_the_seed() -> None:
@@ -181,6 +188,60 @@ def test_wrong_settings_are_refused(change, sentence: str) -> None:
         load_encoder(config, seed=0)
 
 
+@pytest.mark.parametrize(
+    "encoder", ["vit_tiny_patch16_224", "vit_small_patch16_dinov3", "swin_tiny_patch4_window7_224"]
+)
+def test_a_transformer_is_built_for_the_image_size_of_the_run(encoder: str) -> None:
+    config = EncoderConfig(encoder=encoder, encoder_args={"embed_dim": 24})
+    if encoder.startswith("vit"):
+        config = dataclasses.replace(config, encoder_args={"embed_dim": 24, "depth": 1, "num_heads": 3})
+    model, card = load_encoder(config, seed=0, image_size=96)
+    assert card.image_size == 96
+    assert model.eval()(normalise(grey_frames(2, 96), 0.5, 0.5)).shape == (2, feature_count(model))
+
+
+def test_an_image_size_that_patches_do_not_fill_is_refused() -> None:
+    config = EncoderConfig(encoder="vit_tiny_patch16_224")
+    with pytest.raises(UserError, match=r"--image_size 100: .* patches of 16 px; give a multiple .* such as 112"):
+        load_encoder(config, seed=0, image_size=100)
+    with pytest.raises(UserError, match=r"xcit_nano_12_p16_224: cannot be built for images of 100 px"):
+        load_encoder(dataclasses.replace(config, encoder="xcit_nano_12_p16_224"), seed=0, image_size=100)
+
+
+def test_a_folder_of_weights_stands_for_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    weights = timm.create_model("test_resnet").state_dict()
+    save_file(weights, tmp_path / "test_resnet.r160_in1k.safetensors")
+    save_file({"another": torch.zeros(1)}, tmp_path / "test_resnet2.safetensors")
+    monkeypatch.setenv("SONOLEARN_WEIGHTS", str(tmp_path))
+    for name in ("test_resnet", "test_resnet.r160_in1k"):
+        encoder, card = load_encoder(EncoderConfig(encoder=name, init="imagenet"), seed=0)
+        assert (card.encoder, card.method) == (name, "imagenet")
+        assert torch.equal(encoder.state_dict()["layer1.0.conv1.weight"], weights["layer1.0.conv1.weight"])
+    save_file(weights, tmp_path / "test_resnet.more.safetensors")
+    with pytest.raises(UserError, match="are both weights of test_resnet; give one of them: --init FILE"):
+        load_encoder(EncoderConfig(encoder="test_resnet", init="imagenet"), seed=0)
+
+
+def test_the_folder_of_real_weights_stands_for_the_network(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SONOLEARN_WEIGHTS", str(shared_data / "weights"))
+    encoder, card = load_encoder(EncoderConfig(encoder="tf_efficientnet_lite0", init="imagenet"), seed=0)
+    assert (card.method, card.mean, card.std) == ("imagenet", 0.5, 0.5)
+    assert float(encoder.state_dict()["bn1.running_var"].std()) > 0
+
+
+def test_weights_that_cannot_be_had_are_refused_before_stores_are_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*arguments: object, **named: object) -> None:
+        raise OSError("cannot reach the hub")
+
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", unreachable)
+    with pytest.raises(UserError, match="cannot be downloaded here"):
+        pretrain([tmp_path / "no store"], tmp_path / "run", PretrainConfig(encoder="test_resnet", init="imagenet"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_file_that_is_no_safetensors_is_refused(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"not weights at all")
     with pytest.raises(UserError, match="is not a safetensors file"):
@@ -197,5 +258,6 @@ def test_imagenet_without_a_hub_names_the_option_for_a_file(monkeypatch: pytest.
         raise OSError("cannot reach the hub")
 
     monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", unreachable)
-    with pytest.raises(UserError, match=r"give their safetensors file instead: --init FILE --encoder test_resnet"):
+    remedies = r"give their safetensors file instead: --init FILE --encoder test_resnet, .* as SONOLEARN_WEIGHTS"
+    with pytest.raises(UserError, match=remedies):
         load_encoder(EncoderConfig(encoder="test_resnet", init="imagenet"), seed=0)

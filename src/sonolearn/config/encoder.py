@@ -15,7 +15,8 @@ class EncoderConfig:
     encoder: str | None = None
     """Name of any timm backbone, such as resnet50; None: the one that `init` was trained with, else resnet50."""
     init: str = "random"
-    """random, imagenet (timm's weights), a safetensors file, or the folder of a pre-training run."""
+    """random, imagenet (timm's weights, or those in the folder $SONOLEARN_WEIGHTS), a file of weights (safetensors or a
+    PyTorch checkpoint), or the folder of a pre-training run."""
     encoder_args: dict[str, Any] = field(default_factory=dict)
     """More arguments for the timm model, such as {channels: [16, 32, 64, 128]} for a narrow ResNet."""
     small_stem: bool = False

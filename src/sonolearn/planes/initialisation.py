@@ -15,10 +15,9 @@ from sonolearn.ssl.encoders import (
     DEFAULT_ENCODER,
     DEFAULT_IMAGE_SIZE,
     Card,
-    check_backbone,
+    card_of,
     encoder_file,
     load_encoder,
-    read_card,
 )
 
 NAMES = {
@@ -45,9 +44,7 @@ class Initialisation:
         """
         self.config = config
         self.file = None if config.init in ("random", "imagenet") else encoder_file(config.init)
-        self._card = read_card(self.file) if self.file else None
-        if self.file and self._card:
-            check_backbone(self.file, self._card, config)
+        self._card = card_of(self.file, config) if self.file else None
         self.hashes = {"init": hash_file(self.file)} if self.file else {}
 
     @property
@@ -86,7 +83,7 @@ class Initialisation:
 
     def load(self, seed: int) -> tuple[nn.Module, Card]:
         """A fresh encoder and its card."""
-        return load_encoder(self.config, seed)
+        return load_encoder(self.config, seed, self.image_size)
 
     def describe(self) -> dict[str, Any]:
         """For the run folder: name, kind and hash, no path."""

@@ -30,7 +30,7 @@ from sonolearn.ssl.checkpoint import StopRequest, load_checkpoint, save_checkpoi
 from sonolearn.ssl.clock import Clock
 from sonolearn.ssl.contact_sheet import write_sheet
 from sonolearn.ssl.devices import loader_processes, make_fabric
-from sonolearn.ssl.encoders import Card, encoder_file, load_encoder
+from sonolearn.ssl.encoders import Card, check_init, encoder_file, load_encoder
 from sonolearn.ssl.frames import FramePool, hold_out_patients, training_frames
 from sonolearn.ssl.loader import ViewPairs, as_pair, make_loader
 from sonolearn.ssl.methods import METHODS, Method
@@ -75,6 +75,7 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
 
 def open_training(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Training:
     """A training that can begin, in a run folder that is its own; arguments and errors as of `pretrain`."""
+    check_init(config, config.image_size)
     opened = [Store(path) for path in stores]
     rest, valid = hold_out_patients(training_frames(opened), config.valid_patients, config.seed)
     train = draw_pool(rest, config.pool)
@@ -254,7 +255,7 @@ def build_model(
 
     A random encoder gets the normalisation of the training frames; any other keeps the one that it knows.
     """
-    encoder, card = load_encoder(config, config.seed)
+    encoder, card = load_encoder(config, config.seed, config.image_size)
     if config.init == "random":
         mean, std = train.mean_and_deviation(config.seed)
         card = replace(card, mean=mean, std=std)
