@@ -12,7 +12,7 @@ from media import speckle, write_video
 from sonolearn.data.cleaning.grey import luma_and_chroma, to_grey
 from sonolearn.data.scans.find import open_scan
 from sonolearn.data.scans.scan import Rejected
-from sonolearn.data.scans.video import full_range
+from sonolearn.data.scans.video_pixels import full_range
 
 KINDS = {
     "a.mp4": ("libx264", "yuv420p"), "b.mov": ("mpeg4", "yuv420p"), "c.avi": ("mjpeg", "yuvj420p"),

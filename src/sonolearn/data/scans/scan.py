@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 Kind = Literal["dicom", "video", "still", "sequence"]
 Pixels = NDArray[np.uint8]
 
+MOST_PIXELS = 36_000_000
+"""Pixels of a frame, at most: those of a screen of 8192 x 4320."""
+MOST_FRAMES = 300_000
+"""Frames of a recording, at most: nearly three hours at 30 frames a second."""
+
 
 class Rejected(Exception):  # noqa: N818 - an outcome, not a fault of the program
     """A file that cannot be used. It never stops the others.
@@ -25,6 +30,19 @@ class Rejected(Exception):  # noqa: N818 - an outcome, not a fault of the progra
         super().__init__(reason, message)
         self.reason = reason
         self.message = message
+
+
+def check_size(height: int, width: int, frames: int | None = None) -> None:
+    """Refuse by size, before memory is taken for it.
+
+    Raises:
+        Rejected: more pixels or frames than any scan has.
+    """
+    if height * width > MOST_PIXELS:
+        message = f"has {width} x {height} pixels: more than {MOST_PIXELS // 1_000_000} million are no ultrasound image"
+        raise Rejected("too_large", message)
+    if frames is not None and frames > MOST_FRAMES:
+        raise Rejected("too_large", f"has {frames} frames: cut it into recordings of at most {MOST_FRAMES}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +74,8 @@ class Region:
     """One past the last column, in px."""
     y1: int
     """One past the last row, in px."""
-    mm_per_px: float | None
-    """Side of a pixel; None where it is unknown or pixels are not square."""
+    mm_per_px: float | None = None
+    """Side of a pixel; None where it is unknown."""
 
 
 # Gives the frames whose index the function takes; in RGB where asked, else in what is cheapest to read.
@@ -66,7 +84,7 @@ Read = Callable[[Callable[[int], bool], bool], Iterator[Frame]]
 
 @dataclass(frozen=True)
 class Scan:
-    """One recording or still. Opening it reads the header only; each call of `frames` reads the file from its start."""
+    """One recording or still, with square pixels. Each call of `frames` reads the file from its start."""
 
     kind: Kind
     height: int
