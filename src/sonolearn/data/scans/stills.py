@@ -82,7 +82,7 @@ def _opened(path: Path, page: int = 0) -> Any:
         raise Rejected("unreadable", "is not an image of a known format") from error
     except Image.DecompressionBombError as error:
         raise Rejected("too_large", f"has more than {MOST_PIXELS} pixels") from error
-    check_size(*image.size)
+    check_size(*image.size[::-1])
     return image
 
 
@@ -125,7 +125,7 @@ def _decoded(image: Any, path: Path, page: int, colour: bool, depth: int) -> tup
     """(H, W) grey or luma, or (H, W, 3) RGB, of one page as it is shown; and the chroma of luma."""
     try:
         image.seek(page)
-        check_size(*image.size)
+        check_size(*image.size[::-1])
         geometry = _geometry(image)
         if _is_deep(image) or _is_misread(image):
             return geometry.show(_reduced(_values(image, path, page), depth))
@@ -150,7 +150,7 @@ def _is_misread(image: Any) -> bool:
 
 
 def _values(image: Any, path: Path, page: int) -> NDArray[Any]:
-    """(H, W) or (H, W, c) values as they are stored, but black at 0."""
+    """(H, W) or (H, W, c) values as they are stored, but black at 0; those of a TIFF are turned."""
     if image.mode.startswith("I") and not _is_misread(image):
         values = np.maximum(np.asarray(image).astype(np.int64), 0)
     else:
@@ -158,9 +158,6 @@ def _values(image: Any, path: Path, page: int) -> NDArray[Any]:
         values = np.asarray(pages[0])
         if values.ndim == 3:
             values = values[..., [2, 1, 0, 3][: values.shape[2]]]
-        if image.format == "TIFF":
-            mirrored, turns = _ORIENTATIONS.get(_orientation(image), (False, 0))
-            values = np.rot90(values[:, ::-1] if mirrored else values, turns)
     if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0:
         values = (1 << _depth(values)) - 1 - values.astype(np.int64)
     return values

@@ -17,6 +17,7 @@ from sonolearn.data.scans.scan import MOST_PIXELS, Frame, Rejected, Scan, check_
 from sonolearn.data.scans.video_pixels import geometry_of, to_pixels
 
 _FASTEST = 1000  # frames a second; what is above is the tick of a clock
+_WITH_SIZE = ("mov", "matroska", "avi", "gif", "asf")  # containers that say it; FFmpeg forgets one beyond its limit
 _LIMITS = {"max_pixels": str(MOST_PIXELS)}  # for FFmpeg, which takes as much memory as a stream says
 
 av.logging.set_level(av.logging.PANIC)  # libav's own messages may hold file names, and we say what is wrong
@@ -111,7 +112,7 @@ def read_video(
     with _opened(source) as container:
         stream = _stream(container)
         decoder = Decoder(source, container, stream, takes)
-        clock = _Clock(float(stream.average_rate or 0))
+        clock = Clock(float(stream.average_rate or 0))
         packets, reached, shape = 0, 0, None
         try:
             for packet in container.demux(stream):
@@ -140,7 +141,7 @@ def read_video(
             raise Rejected("no_frames", "holds no frame")
 
 
-class _Clock:
+class Clock:
     """Seconds since the first frame; where a stream has no times, or they go back, frames are evenly spaced."""
 
     def __init__(self, fps: float) -> None:
@@ -150,11 +151,15 @@ class _Clock:
 
     def time(self, index: int, stamp: float | None) -> float:
         """The time of a frame, frames coming in their order."""
-        if self._start is None:
-            self._start = stamp
-        time = index * self._step if stamp is None or self._start is None else stamp - self._start
-        if self._last is not None and not time > self._last[1] and not math.isnan(self._step):
-            time = self._last[1] + (index - self._last[0]) * self._step
+        before, last = self._last or (0, 0.0)
+        expected = last + (index - before) * self._step
+        if stamp is None:
+            time = expected
+        else:
+            self._start = stamp if self._start is None else self._start
+            time = stamp - self._start
+            if self._last is not None and time <= last and not math.isnan(expected):
+                time = expected
         self._last = index, time
         return time
 
@@ -171,8 +176,10 @@ def _stream(container: Any) -> Any:
         raise Rejected("no_frames", "has no picture stream")
     stream = container.streams.video[0]
     context = stream.codec_context
+    if context.width == 0 and container.format.name.startswith(_WITH_SIZE):
+        raise Rejected("too_large", f"has more than {MOST_PIXELS // 1_000_000} million pixels")
     if context.width == 0:
-        raise Rejected("unreadable", f"does not say how large its picture is, or has more than {MOST_PIXELS} pixels")
+        raise Rejected("unreadable", "does not say how large its picture is: it is cut off or damaged")
     check_size(context.height, context.width, stream.frames)
     context.options = _LIMITS
     context.thread_count = 1  # files are spread over processes, and one thread holds the fewest frames in memory
