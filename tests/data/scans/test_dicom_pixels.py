@@ -1,4 +1,4 @@
-"""Frames of DICOM files whose header is wrong about them: what is read is what the pixels are, or the reason is true."""
+"""Frames of DICOM files whose header is wrong about them: the pixels themselves tell, or the reason is true."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 from pydicom.encaps import encapsulate, encapsulate_extended
-from pydicom.pixels import apply_color_lut, convert_color_space, get_encoder, pixel_array
+from pydicom.pixels import convert_color_space, get_encoder, pixel_array
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -22,11 +22,10 @@ from pydicom.uid import (
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
-    JPEGLSLossless,
     RLELossless,
 )
 
-from media import Frames, fan, speckle, write_dicom
+from media import Frames, fan, write_dicom
 from sonolearn.data.scans.find import open_scan
 from sonolearn.data.scans.scan import Rejected
 

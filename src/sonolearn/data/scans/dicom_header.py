@@ -72,7 +72,7 @@ _HEADER = [
 _CENTIMETRES = 3
 _FLAT = 1  # RegionSpatialFormat of 2D pictures
 _START = 4096  # bytes within which a file names its transfer syntax
-_MOST_INFLATED = 256_000_000  # bytes
+_MOST_INFLATED = 150_000_000  # bytes
 _BULKY = (b"OB", b"OW", b"UN")
 Spacing = tuple[float, float]
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "XYB")
@@ -104,20 +104,21 @@ def data_set(path: Path) -> Iterator[BinaryIO]:
 
 def _inflated(path: Path) -> BinaryIO:
     """The data set alone, without preamble and file meta information."""
-    inflate, data = zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
+    inflate, data = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO()
     try:
         # Preamble, DICM and the element of the group's length take 144 bytes (PS3.10 7.1).
         start = 144 + int(read_file_meta_info(path).FileMetaInformationGroupLength)
         with path.open("rb") as file:
             file.seek(start)
-            while (chunk := file.read(1 << 16)) and len(data) <= _MOST_INFLATED:
-                data += inflate.decompress(chunk, _MOST_INFLATED + 1 - len(data))
+            while data.tell() <= _MOST_INFLATED and (chunk := file.read(1 << 16)):
+                data.write(inflate.decompress(chunk, _MOST_INFLATED + 1 - data.tell()))
     except Exception as error:
         raise Rejected("damaged", "the deflated data set is damaged") from error
-    if len(data) > _MOST_INFLATED:
+    if data.tell() > _MOST_INFLATED:
         message = f"inflates to more than {_MOST_INFLATED // 1_000_000} MB: save it without deflation"
         raise Rejected("too_large", message)
-    return io.BytesIO(data)
+    data.seek(0)
+    return data
 
 
 def read_header(file: BinaryIO) -> Dataset:

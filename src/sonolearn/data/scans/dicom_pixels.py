@@ -37,7 +37,7 @@ from pydicom.uid import (
 )
 
 from sonolearn.data.scans.dicom_header import name_of, promised_frames, sop_class, transfer_syntax
-from sonolearn.data.scans.scan import Rejected, check_size
+from sonolearn.data.scans.scan import MOST_PIXELS, Rejected, check_size
 
 _ENCAPSULATED = 0xFFFFFFFF
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
@@ -247,9 +247,11 @@ def _by_frame(fragments: Sequence[Item], promised: int | None) -> tuple[tuple[It
     data = [n for n, item in enumerate(fragments) if n > 0 or _kind(item.head) in ("JPEG", "JPEG 2000")]
     starts = [n for n in data if _kind(fragments[n].head)]
     if len(starts) < (promised or 1) and len(data) == promised:
-        starts = data  # one each, of a kind whose beginning is not known, or damaged
-    elif not starts and data and promised == 1:
+        starts = data  # one each: of a kind whose beginning is not known, or damaged
+    elif not starts and promised == 1:
         starts = data[:1]
+    if data and not starts:
+        raise Rejected("unsupported", "holds frames that begin otherwise than its transfer syntax says")
     if len(starts) < (promised or 1):
         raise Rejected("truncated", f"holds {len(starts)} of the {promised or 1} frames that its header promises")
     ends = [*starts[1:], len(fragments)]
@@ -291,7 +293,7 @@ def _agree(header: Dataset, frame: bytes, syntax: UID) -> None:
             with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as image:
                 (width, height), samples, baseline = image.size, len(image.getbands()), image.format == "JPEG"
     except Image.DecompressionBombError as error:
-        raise Rejected("too_large", "has too many pixels to be an ultrasound image") from error
+        raise Rejected("too_large", f"has more than {MOST_PIXELS // 1_000_000} million pixels") from error
     except Exception as error:  # lossless JPEG, JPEG-LS and 12 bits are not Pillow's
         if syntax == JPEGExtended12Bit and header.BitsStored > 8:
             raise Rejected("unsupported", "lossy JPEG of 12 bits is not supported") from error

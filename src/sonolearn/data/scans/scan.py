@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 Kind = Literal["dicom", "video", "still", "sequence"]
 Pixels = NDArray[np.uint8]
 
-MOST_PIXELS = 36_000_000
-"""Pixels of a frame, at most: those of a screen of 8192 x 4320."""
+MOST_PIXELS = 22_000_000
+"""Pixels of a still, at most, and twice those of a recording, whose frames are held by fours: below 1 GB both."""
 MOST_FRAMES = 300_000
 """Frames of a recording, at most: nearly three hours at 30 frames a second."""
 
@@ -35,14 +35,20 @@ class Rejected(Exception):  # noqa: N818 - an outcome, not a fault of the progra
 def check_size(height: int, width: int, frames: int | None = None) -> None:
     """Refuse by size, before memory is taken for it.
 
+    Args:
+        height: of a frame, in px.
+        width: of a frame, in px.
+        frames: how many there are; None where it is not known.
+
     Raises:
-        Rejected: more pixels or frames than any scan has.
+        Rejected: it would take too much memory, or has more frames than any scan.
     """
-    if height * width > MOST_PIXELS:
-        message = f"has {width} x {height} pixels: more than {MOST_PIXELS // 1_000_000} million are no ultrasound image"
+    most = MOST_PIXELS if frames == 1 else MOST_PIXELS // 2
+    if height * width > most:
+        message = f"has {width} x {height} pixels, more than {most // 1_000_000} million: scale it down"
         raise Rejected("too_large", message)
     if frames is not None and frames > MOST_FRAMES:
-        raise Rejected("too_large", f"has {frames} frames: cut it into recordings of at most {MOST_FRAMES}")
+        raise Rejected("too_large", f"has {frames} frames, more than {MOST_FRAMES}: cut it into shorter recordings")
 
 
 @dataclass(frozen=True, slots=True)

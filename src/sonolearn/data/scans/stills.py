@@ -57,6 +57,7 @@ def _scan(pictures: Sequence[tuple[Path, int]]) -> Scan:
     """Pages of files as a scan; the first of them tells size and depth."""
     with _opened(*pictures[0]) as image:
         size = _geometry(image).size(*image.size[::-1])
+        check_size(*size, len(pictures))
         depth = _depth(_values(image, *pictures[0])) if len(pictures) > 1 and _is_deep(image) else 0
 
     def read(takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
@@ -81,8 +82,8 @@ def _opened(path: Path, page: int = 0) -> Any:
     except UnidentifiedImageError as error:
         raise Rejected("unreadable", "is not an image of a known format") from error
     except Image.DecompressionBombError as error:
-        raise Rejected("too_large", f"has more than {MOST_PIXELS} pixels") from error
-    check_size(*image.size[::-1])
+        raise Rejected("too_large", f"has more than {MOST_PIXELS // 1_000_000} million pixels") from error
+    check_size(image.height, image.width, 1)
     return image
 
 
@@ -125,7 +126,7 @@ def _decoded(image: Any, path: Path, page: int, colour: bool, depth: int) -> tup
     """(H, W) grey or luma, or (H, W, 3) RGB, of one page as it is shown; and the chroma of luma."""
     try:
         image.seek(page)
-        check_size(*image.size[::-1])
+        check_size(image.height, image.width, 1)
         geometry = _geometry(image)
         if _is_deep(image) or _is_misread(image):
             return geometry.show(_reduced(_values(image, path, page), depth))

@@ -17,8 +17,10 @@ from sonolearn.data.scans.scan import MOST_PIXELS, Frame, Rejected, Scan, check_
 from sonolearn.data.scans.video_pixels import geometry_of, to_pixels
 
 _FASTEST = 1000  # frames a second; what is above is the tick of a clock
+_TURNING = ("mov", "matroska")  # containers that say how pictures are turned
 _WITH_SIZE = ("mov", "matroska", "avi", "gif", "asf")  # containers that say it; FFmpeg forgets one beyond its limit
-_LIMITS = {"max_pixels": str(MOST_PIXELS)}  # for FFmpeg, which takes as much memory as a stream says
+# For FFmpeg, which takes as much memory as a stream says; it counts the padding of planes, too.
+_LIMITS = {"max_pixels": str(MOST_PIXELS)}
 
 av.logging.set_level(av.logging.PANIC)  # libav's own messages may hold file names, and we say what is wrong
 
@@ -54,7 +56,7 @@ def open_video(path: Path) -> Scan:
 
 
 def probe(source: str | BinaryIO) -> Video:
-    """Look at the header of a video, and at its first frame, which tells how it is turned.
+    """Look at the header of a video, and at its first frame where that tells how it is turned.
 
     Raises:
         Rejected: as `open_video`.
@@ -62,7 +64,7 @@ def probe(source: str | BinaryIO) -> Video:
     with _opened(source) as container:
         stream = _stream(container)
         context, rate = stream.codec_context, stream.average_rate
-        first, packets = _first_frame(container, stream)
+        first, packets = _first_frame(container, stream) if container.format.name.startswith(_TURNING) else (None, 0)
         count = stream.frames or packets + _packets(container, stream)
         check_size(context.height, context.width, count)
         aspect = float(stream.sample_aspect_ratio or 1)
@@ -74,13 +76,15 @@ def probe(source: str | BinaryIO) -> Video:
 
 
 def _first_frame(container: Any, stream: Any) -> tuple[av.VideoFrame | None, int]:
-    """The first frame, if it can be decoded, and how many packets were read until then."""
+    """The frame of the first packet, if it can be decoded, and how many packets were read."""
     packets = 0
     try:
         for packet in container.demux(stream):
-            packets += packet.size > 0
-            for frame in packet.decode():
-                return frame, packets
+            if packet.size:
+                packets += 1
+                # What comes next is not waited for, in which it might be shown before this one.
+                frames = packet.decode() or stream.codec_context.decode(None)
+                return next(iter(frames), None), packets
     except FFmpegError:  # said when frames are read
         pass
     return None, packets
