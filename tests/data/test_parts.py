@@ -36,7 +36,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     count(parts, "content_hash")
     count(video, "read_video")
-    count(video, "_pixels")
+    count(video, "to_pixels")
     count(cleaning, "examine", lambda shots, *_: len(shots))
     count(cleaning, "fit")
     count(cv2, "inpaint")
@@ -59,7 +59,7 @@ def test_every_frame_is_decoded_examined_and_scaled_once(tmp_path: Path, work: C
     assert {name: work[name] for name in ("content_hash", "read_video", "Block.read")} == {
         "content_hash": 1, "read_video": 1, "Block.read": 1
     }  # fmt: skip
-    assert work["_pixels"] == work["examine"] == work["fit"] == TAKEN
+    assert work["to_pixels"] == work["examine"] == work["fit"] == TAKEN
     # Medians cost as much as scaling: none for each frame. The pictures of the report take one each.
     assert work["medianBlur"] <= 3
     assert work["cvtColor"] == work["inpaint"] == 0

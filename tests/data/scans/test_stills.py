@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from media import speckle
+from media import fan, speckle
 from sonolearn.data.cleaning.grey import to_grey
 from sonolearn.data.scans.find import open_scan
 from sonolearn.data.scans.scan import Rejected
@@ -61,6 +62,61 @@ def test_sixteen_bits_lose_the_lower_eight(tmp_path: Path) -> None:
     assert first(tmp_path / "a.png").tolist() == [[0, 0], [1, 255]]
 
 
+GREY = fan(1)[0]
+RGB = cv2.merge([GREY, GREY // 2, GREY // 3])
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("picture", [GREY, RGB])
+def test_bits_in_sixteen_are_those_in_use(
+    tmp_path: Path, ending: str, bits: int, picture: np.ndarray[Any, Any]
+) -> None:
+    scaled = (picture.astype(np.uint16) << (bits - 8)) + (0x5A >> (16 - bits))
+    cv2.imwrite(str(tmp_path / f"a.{ending}"), scaled)
+    found = first(tmp_path / f"a.{ending}")
+    assert np.array_equal(found[..., ::-1] if picture.ndim == 3 else found, picture)
+
+
+def test_a_dark_picture_of_a_sequence_stays_dark(tmp_path: Path) -> None:
+    values = [fan(1)[0].astype(np.uint16) << 4, fan(1)[0].astype(np.uint16)]
+    for number, picture in enumerate(values):
+        Image.fromarray(picture).save(tmp_path / f"f{number}.png")
+    bright, dark = open_scan(tmp_path).frames()
+    assert np.array_equal(bright.pixels, GREY)
+    assert np.array_equal(dark.pixels, GREY >> 4)
+    (alone,) = open_scan(tmp_path).frames(only=[1])
+    assert np.array_equal(alone.pixels, dark.pixels)
+
+
+def test_deep_transparent_pixels_lie_on_black(tmp_path: Path) -> None:
+    alpha = np.full(GREY.shape, 65535, np.uint16)
+    alpha[:100] = 0
+    rgba = np.dstack([GREY.astype(np.uint16) << 4] * 3 + [alpha])
+    cv2.imwrite(str(tmp_path / "a.png"), rgba)
+    found = to_grey(first(tmp_path / "a.png"))
+    assert not found[:100].any()
+    assert np.array_equal(found[100:], GREY[100:])
+
+
+@pytest.mark.parametrize("bits", [1, 8, 12, 16])
+def test_tiff_in_which_zero_is_white(tmp_path: Path, bits: int) -> None:
+    if bits == 1:
+        picture = Image.fromarray(GREY > 90)
+        picture.save(tmp_path / "a.tif", tiffinfo={262: 0})
+        assert np.array_equal(first(tmp_path / "a.tif") > 0, GREY > 90)
+        return
+    full = (1 << bits) - 1
+    stored = full - (GREY.astype(np.uint16) << (bits - 8))
+    plain = tmp_path / "a.tif"
+    Image.fromarray(stored.astype(np.uint8) if bits == 8 else stored).save(plain)
+    data = bytearray(plain.read_bytes())
+    entry = data.find(b"\x06\x01\x03\0\x01\0\0\0\x01\0")  # PhotometricInterpretation 1: 0 is black
+    data[entry + 8] = 0
+    plain.write_bytes(data)
+    assert np.array_equal(first(plain), GREY)
+
+
 def test_transparency_lies_on_black(tmp_path: Path) -> None:
     rgba = np.array([[[200, 200, 200, 0], [200, 200, 200, 255]]], np.uint8)
     Image.fromarray(rgba).save(tmp_path / "a.png")
@@ -82,6 +138,29 @@ def test_pages_of_a_tiff_are_a_sequence(tmp_path: Path) -> None:
     scan = open_scan(tmp_path / "a.tif")
     assert (scan.kind, scan.count) == ("sequence", 4)
     assert np.array_equal(np.stack([f.pixels for f in scan.frames(step=2)]), frames[::2])
+
+
+def test_thumbnails_and_masks_in_a_tiff_are_no_frames(tmp_path: Path) -> None:
+    picture = Image.fromarray(GREY)
+    small = picture.resize((80, 60))
+    picture.save(tmp_path / "a.tif", save_all=True, append_images=[small])
+    small.save(tmp_path / "b.tif", save_all=True, append_images=[picture])
+    mask = Image.fromarray(GREY > 90)
+    mask.encoderinfo = {"tiffinfo": {254: 4}}
+    picture.save(tmp_path / "c.tif", save_all=True, append_images=[mask])
+    for name in "abc":
+        scan = open_scan(tmp_path / f"{name}.tif")
+        (frame,) = scan.frames()
+        assert (scan.kind, scan.count) == ("still", 1), name
+        assert np.array_equal(frame.pixels, GREY)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif"])
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path: Path, ending: str) -> None:
+    Image.new("1" if ending != "jpg" else "L", (7000, 6000)).save(tmp_path / f"a.{ending}")
+    with pytest.raises(Rejected, match="has 7000 x 6000 pixels") as caught:
+        open_scan(tmp_path / f"a.{ending}")
+    assert caught.value.reason == "too_large"
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "bmp"])

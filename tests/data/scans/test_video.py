@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import struct
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -11,8 +15,9 @@ import pytest
 from media import speckle, write_video
 from sonolearn.data.cleaning.grey import luma_and_chroma, to_grey
 from sonolearn.data.scans.find import open_scan
-from sonolearn.data.scans.scan import Rejected
-from sonolearn.data.scans.video import full_range
+from sonolearn.data.scans.scan import Frame, Rejected
+from sonolearn.data.scans.video import Clock
+from sonolearn.data.scans.video_pixels import full_range
 
 KINDS = {
     "a.mp4": ("libx264", "yuv420p"), "b.mov": ("mpeg4", "yuv420p"), "c.avi": ("mjpeg", "yuvj420p"),
@@ -141,3 +146,76 @@ def test_levels_of_video_become_the_full_range() -> None:
     expected = [min(255, max(0, round((level - 16) * 255 / 219))) for level in range(256)]
     assert full_range(levels).ravel().tolist() == expected
     assert full_range(levels[:, ::1][:, :7]).tolist() == np.reshape(expected, (8, 32))[:, :7].tolist()  # a view
+
+
+# Times, and frames that are not there
+
+
+def at(path: Path, times: list[int], codec: str, pixels: str = "yuv420p") -> Path:
+    """One frame at each of these times, in 25ths of a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = 96, 128, pixels
+        stream.codec_context.time_base = Fraction(1, 25)
+        for time, picture in zip(times, speckle(len(times)), strict=True):
+            frame = av.VideoFrame.from_ndarray(picture, "gray")
+            frame.pts, frame.time_base = time, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def read(path: Path) -> list[Frame]:
+    return list(open_scan(path).frames())
+
+
+@pytest.mark.parametrize("codec", ["mjpeg", "mpeg4", "libx264", "ffv1"])
+def test_frames_that_a_recorder_dropped_are_not_missing(tmp_path: Path, codec: str) -> None:
+    """An AVI holds an empty chunk in place of each, and counts it."""
+    times = [0, 1, 2, 5, 6, 9]
+    file = at(tmp_path / "a.avi", times, codec, "yuvj420p" if codec == "mjpeg" else "yuv420p")
+    frames = read(file)
+    assert [frame.index for frame in frames] == list(range(6))
+    if codec != "libx264":  # an AVI has no times of its own: those of B frames are not told
+        assert [frame.time for frame in frames] == pytest.approx([time / 25 for time in times])
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(file.read_bytes()[: file.stat().st_size // 2 + 11])
+    with pytest.raises(Rejected):
+        read(cut)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mpeg", "a.wmv", "a.gif"])
+def test_times_begin_with_zero_and_rise(tmp_path: Path, name: str) -> None:
+    codec, pixels = {"a.gif": ("gif", "rgb8"), "a.wmv": ("wmv2", "yuv420p"), "a.mpeg": ("mpeg2video", "yuv420p")}.get(
+        name, ("libx264", "yuv420p")
+    )
+    times = [0, 1, 2, 3] if name == "a.mpeg" else [0, 1, 5, 6]
+    found = [frame.time for frame in read(at(tmp_path / name, times, codec, pixels))]
+    assert found == pytest.approx([time / 25 for time in times], abs=0.001)
+
+
+def test_where_times_are_missing_or_go_back_frames_are_evenly_spaced() -> None:
+    clock = Clock(20)
+    stamps = [7.0, 7.1, None, 7.05, 7.3, 7.3]
+    assert [clock.time(n, stamp) for n, stamp in enumerate(stamps)] == pytest.approx([0, 0.1, 0.15, 0.2, 0.3, 0.35])
+    assert [Clock(0).time(n, None) for n in (1, 2)] == pytest.approx([math.nan] * 2, nan_ok=True)
+
+
+# Sizes
+
+
+def gif(path: Path, width: int, height: int, frames: int) -> Path:
+    """A GIF of few bytes, whatever its size."""
+    frame = b"\x21\xf9\x04\x04\x04\0\0\0\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\0"
+    screen = struct.pack("<HHBBB", width, height, 0x80, 0, 0) + bytes(3) + b"\xff" * 3
+    path.write_bytes(b"GIF89a" + screen + frame * frames + b"\x3b")
+    return path
+
+
+def test_videos_of_too_many_pixels_or_frames_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match="pixels") as caught:
+        open_scan(gif(tmp_path / "a.gif", 16000, 16000, 3))
+    assert caught.value.reason == "too_large"
+    with pytest.raises(Rejected, match="has 300001 frames") as caught:
+        open_scan(gif(tmp_path / "b.gif", 1, 1, 300_001))
+    assert caught.value.reason == "too_large"

@@ -40,8 +40,6 @@ class Decoder:
         self.next = 0
         self._takes, self._context = takes, stream.codec_context
         self._number_at: dict[int, int] = {}
-        # One core a file: files are spread over processes, and one thread holds the fewest frames in memory.
-        self._context.thread_count = 1
         times_tell = self._context.name == "h264" and container.format.name.startswith(_WHOLE_PACKETS)
         if times_tell and isinstance(source, str):
             numbers = numbers_by_time(source)

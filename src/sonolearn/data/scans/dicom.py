@@ -6,9 +6,6 @@ are computed once a file, for all possible pixel values.
 
 from __future__ import annotations
 
-import io
-import struct
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,27 +14,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.encaps import encapsulate, generate_fragments, generate_frames, parse_basic_offsets
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import convert_color_space
-from pydicom.pixels.utils import as_pixel_options, get_expected_length
-from pydicom.uid import MPEG2MPML, UID, MPEGTransferSyntaxes
 
 from sonolearn.data.scans.dicom_header import (
-    name_of,
+    Spacing,
+    aspect_of,
+    data_set,
+    pixel_spacing,
     read_header,
-    region_of,
+    regions_of,
     sop_class,
-    square,
     timing,
-    to_pixels,
-    transfer_syntax,
 )
+from sonolearn.data.scans.dicom_pixels import PixelData, find_frames, open_stream
+from sonolearn.data.scans.geometry import Geometry
 from sonolearn.data.scans.lookup import Lookup, lookup
-from sonolearn.data.scans.scan import Frame, Pixels, Rejected, Scan, printable
-from sonolearn.data.scans.video import read_video
+from sonolearn.data.scans.scan import Frame, Pixels, Region, Rejected, Scan, printable
+from sonolearn.data.scans.video import probe, read_video
+from sonolearn.data.scans.video_pixels import full_range
 
-_LUMA = ("YBR_FULL", "YBR_FULL_422")
+_WITHIN = 3  # levels by which compression moves the channels of grey
+_GREY, _COLOURED = 0.5, 0.1  # shares of the pixels that are grey in the right colour space at least, in a wrong at most
 
 
 def open_dicom(path: Path) -> Scan:
@@ -46,117 +43,92 @@ def open_dicom(path: Path) -> Scan:
     Raises:
         Rejected: it is damaged, holds no pictures, or holds them in a form that cannot be read.
     """
-    with path.open("rb") as file:
+    with data_set(path) as file:
         header = read_header(file)
-    if "Rows" not in header or not header.Rows or not header.get("Columns"):
-        raise Rejected("no_pixels", f"holds no picture ({sop_class(header)})")
-    syntax = transfer_syntax(header)
-    count = int(header.get("NumberOfFrames") or 1)
-    video = syntax in MPEGTransferSyntaxes or syntax == MPEG2MPML
-    if not video:
-        _decoder(syntax)  # refuse what cannot be decoded now, not after the first frames
-    fps, times = timing(header, count)
-    spacing = [float(v) for v in header.get("PixelSpacing") or ()]
+        if not header.Rows or not header.Columns:
+            raise Rejected("no_pixels", f"holds no picture ({sop_class(header)})")
+        pixels = find_frames(file, header)
+        height, width, count, aspect = header.Rows, header.Columns, pixels.count, aspect_of(header)
+        if pixels.is_video:
+            video = probe(open_stream(file, pixels.items[0]))
+            height, width, count, aspect = video.height, video.width, video.count, aspect or video.geometry.aspect
+    geometry = Geometry(aspect or 1.0)
+    fps, times = timing(header, count or 0)
 
     def read(takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
-        frames = _video_frames if video else _frames
-        for frame in frames(path, header, takes, colour):
-            if frame.pixels.shape[:2] != (header.Rows, header.Columns):
-                raise Rejected("damaged", "the picture has another size than the header says")
-            # The header's times go first; a video stream has its own.
-            yield frame if times is None else replace(frame, time=float(times[min(frame.index, len(times) - 1)]))
+        with data_set(path) as file:
+            if pixels.is_video:
+                frames = read_video(open_stream(file, pixels.items[0]), takes, colour, geometry, pixels.count or 0)
+            else:
+                frames = _frames(file, header, pixels, takes, colour, geometry)
+            for frame in frames:
+                # The header's times go first; a video stream has its own.
+                yield frame if times is None else replace(frame, time=float(times[min(frame.index, len(times) - 1)]))
 
+    shown = geometry.size(height, width)
     return Scan(
-        kind="dicom", height=int(header.Rows), width=int(header.Columns), read=read, count=count, fps=fps,
-        mm_per_px=square(*spacing) if len(spacing) == 2 else None,
+        kind="dicom", height=shown[0], width=shown[1], read=read, count=count, fps=fps,
+        mm_per_px=_side(pixel_spacing(header), geometry),
         machine=printable(f"{header.get('Manufacturer') or ''} {header.get('ManufacturerModelName') or ''}"),
-        regions=tuple(region_of(item) for item in header.get("SequenceOfUltrasoundRegions") or ()),
+        regions=tuple(_shown_region(region, spacing, geometry) for region, spacing in regions_of(header)),
         patient_id=str(header.get("PatientID") or "").strip() or None,
     )  # fmt: skip
 
 
-def _decoder(syntax: UID) -> Any:
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError as error:
-        raise Rejected("unsupported", f"transfer syntax {name_of(syntax)} is not supported") from error
-    if not decoder.is_available:
-        raise Rejected("unsupported", f"transfer syntax {name_of(syntax)} needs a decoder that is not installed")
-    return decoder
+def _side(spacing: Spacing | None, geometry: Geometry) -> float | None:
+    """Side in mm of a pixel as it is shown; None where that is not square within 2 %, or unknown."""
+    if spacing is None:
+        return None
+    across, down = (side / factor for side, factor in zip(spacing, reversed(geometry.stretch), strict=True))
+    return across if abs(across - down) <= 0.02 * across else None
 
 
-def _frames(path: Path, header: Dataset, takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
+def _shown_region(region: Region, spacing: Spacing | None, geometry: Geometry) -> Region:
+    down, across = geometry.stretch
+    return replace(
+        region, x0=round(region.x0 * across), x1=round(region.x1 * across), y0=round(region.y0 * down),
+        y1=round(region.y1 * down), mm_per_px=_side(spacing, geometry),
+    )  # fmt: skip
+
+
+def _frames(
+    file: Any, header: Dataset, pixels: PixelData, takes: Callable[[int], bool], colour: bool, geometry: Geometry
+) -> Iterator[Frame]:
     """Frames that are compressed one by one, or not at all; never more than one in memory."""
-    syntax = transfer_syntax(header)
-    decoder, table = _decoder(syntax), lookup(header)
-    with path.open("rb") as file:
-        _, vr = to_pixels(file)
-        options = {**as_pixel_options(header), "transfer_syntax_uid": syntax, "number_of_frames": 1, "pixel_vr": vr}
-        options["pixel_keyword"] = "PixelData"
-        raw = _native if decoder.is_native else _encapsulated
-        for index, data in raw(file, header, takes):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    pixels, found = decoder.as_array(data, raw=True, **options)
-            except Exception as error:  # each decoding plugin has errors of its own
-                raise Rejected("damaged", f"frame {index} cannot be decoded: it is damaged or cut off") from error
-            yield Frame(index, np.nan, *_shown(pixels, str(found["photometric_interpretation"]), table, colour))
+    table = lookup(header)
+    wrong: bool | None = None
+    for index in filter(takes, range(pixels.count or 0)):
+        stored, label = pixels.decode(file, index)
+        if stored.ndim == 3:
+            wrong = _is_mislabelled(stored, label) if wrong is None else wrong
+            label = {"RGB": "YBR_FULL"}.get(label, "RGB") if wrong else label
+        yield Frame(index, np.nan, *geometry.show(*_shown(stored, label, header.BitsStored, table, colour)))
 
 
-def _shown(pixels: NDArray[Any], photometric: str, table: Lookup | None, colour: bool) -> tuple[Pixels, Pixels | None]:
+def _is_mislabelled(stored: NDArray[Any], label: str) -> bool:
+    """Whether (H, W, 3) values are of the other colour space than labelled: most of a picture is grey in its own."""
+    first, second, third = (stored[::4, ::4, channel].astype(np.int32) for channel in range(3))
+
+    def grey(middle: Any) -> float:
+        return float(np.mean((abs(second - middle) <= _WITHIN) & (abs(third - middle) <= _WITHIN)))
+
+    rgb, ybr = grey(first), grey(128)
+    right, other = (rgb, ybr) if label == "RGB" else (ybr, rgb)
+    return right < _COLOURED and other > _GREY
+
+
+def _shown(
+    stored: NDArray[Any], label: str, bits: int, table: Lookup | None, colour: bool
+) -> tuple[Pixels, Pixels | None]:
     """Stored values as uint8: (H, W) grey or luma, or (H, W, 3) RGB; and the chroma of luma."""
     if table is not None:
-        return table(pixels), None
-    if photometric in _LUMA:
-        # The luma of YBR is the grey picture: no need to go through RGB.
-        return (convert_color_space(pixels, photometric, "RGB"), None) if colour else (pixels[..., 0], pixels[..., 1:])
-    if pixels.dtype != np.uint8:
-        raise Rejected("unsupported", "colour of more than 8 bits is not supported")
-    return pixels, None
-
-
-def _native(file: Any, header: Dataset, takes: Callable[[int], bool]) -> Iterator[tuple[int, bytes]]:
-    """Uncompressed frames lie one behind the other."""
-    count = int(header.get("NumberOfFrames") or 1)
-    length = get_expected_length(header) // count
-    start = file.tell()
-    present = (file.seek(0, io.SEEK_END) - start) // length
-    if present < count:
-        raise Rejected("truncated", f"holds {present} of the {count} frames that its header promises")
-    for index in filter(takes, range(count)):
-        file.seek(start + index * length)
-        yield index, file.read(length)
-
-
-def _encapsulated(file: Any, header: Dataset, takes: Callable[[int], bool]) -> Iterator[tuple[int, bytes]]:
-    """Compressed frames, each wrapped again by itself for the decoder."""
-    count = int(header.get("NumberOfFrames") or 1)
-    found = 0
-    try:
-        for found, data in enumerate(generate_frames(file, number_of_frames=count), start=1):
-            if takes(found - 1):
-                yield found - 1, encapsulate([data])
-    except (ValueError, EOFError, struct.error) as error:
-        raise Rejected("truncated", f"ends within frame {found}; its header promises {count}") from error
-    if found < count:
-        raise Rejected("truncated", f"holds {found} of the {count} frames that its header promises")
-
-
-def _video_frames(path: Path, header: Dataset, takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
-    """Frames of an MPEG-2, MPEG-4 or HEVC stream inside DICOM; the compressed stream is held in memory."""
-    with path.open("rb") as file:
-        to_pixels(file)
-        try:
-            parse_basic_offsets(file)
-            stream = io.BytesIO(b"".join(generate_fragments(file)))
-        except (ValueError, EOFError, struct.error) as error:
-            raise Rejected("truncated", "ends within its video stream") from error
-    last = -1
-    count = int(header.get("NumberOfFrames") or 1)
-    for frame in read_video(stream, lambda _: True, colour):
-        last = frame.index
-        if takes(last):
-            yield frame
-    if last + 1 < count:
-        raise Rejected("truncated", f"holds {last + 1} of the {count} frames that its header promises")
+        return table(stored), None
+    pixels = (stored >> max(0, bits - 8)).astype(np.uint8) if stored.dtype != np.uint8 else stored
+    if not label.startswith("YBR"):
+        return pixels, None
+    luma, chroma = pixels[..., 0], pixels[..., 1:]
+    if label == "YBR_PARTIAL_422":
+        luma = full_range(luma)
+        pixels = np.dstack([luma, chroma])
+    # The luma of YBR is the grey picture: no need to go through RGB.
+    return (convert_color_space(pixels, "YBR_FULL", "RGB"), None) if colour else (luma, chroma)

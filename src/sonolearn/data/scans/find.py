@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from sonolearn.console import UserError
+from sonolearn.data.scans.dicom_signature import LENGTH, begins_like_dicom
 from sonolearn.data.scans.scan import Rejected, Scan
 from sonolearn.data.scans.stills import open_sequence, open_still
 from sonolearn.data.scans.video import open_video
@@ -156,9 +157,9 @@ def is_media(path: Path) -> bool:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file begins like a DICOM file (PS3.10: 128 bytes, then DICM)."""
+    """Whether the file begins like a DICOM file, with or without its preamble."""
     try:
         with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            return begins_like_dicom(file.read(LENGTH))
     except OSError:
         return False

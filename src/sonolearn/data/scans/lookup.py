@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 
+from sonolearn.data.scans.dicom_header import number
 from sonolearn.data.scans.scan import Pixels, Rejected
+
+_EXACT = ("LINEAR_EXACT", "SIGMOID")  # VOI LUT functions that are not of whole grey levels
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,10 @@ def _palette(stored: NDArray[Any], header: Dataset) -> Pixels:
 def _grey(stored: NDArray[Any], header: Dataset) -> Pixels:
     """Grey of each value: modality table, then the first window or VOI table, else the whole range (PS3.3 C.11)."""
     values = np.asarray(apply_modality_lut(stored, header), np.float64)
-    width, centre = _first(header, "WindowWidth"), _first(header, "WindowCenter")
-    if width is not None and centre is not None and width >= 1:
-        if width == 1:
-            shown = (values > centre - 0.5).astype(np.float64)
-        else:
-            shown = (values - (centre - 0.5)) / (width - 1) + 0.5
+    width, centre = number(header, "WindowWidth"), number(header, "WindowCenter")
+    function = str(header.get("VOILUTFunction") or "").strip().upper()
+    if width is not None and centre is not None and width >= (0 if function in _EXACT else 1):
+        shown = _windowed(values, centre, width, function)
     else:
         if "VOILUTSequence" in header:
             values = np.asarray(apply_voi_lut(apply_modality_lut(stored, header), header), np.float64)
@@ -84,8 +85,12 @@ def _grey(stored: NDArray[Any], header: Dataset) -> Pixels:
     return np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
 
 
-def _first(header: Dataset, name: str) -> float | None:
-    value = header.get(name)
-    if value is None or value == "":
-        return None
-    return float(value[0] if hasattr(value, "__getitem__") and not isinstance(value, str) else value)
+def _windowed(values: NDArray[np.float64], centre: float, width: float, function: str) -> NDArray[np.float64]:
+    """Values of which 0 to 1 is shown (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+    if function not in _EXACT:
+        centre, width = centre - 0.5, width - 1
+    if width == 0:
+        return (values > centre).astype(np.float64)
+    if function == "SIGMOID":
+        return 0.5 + 0.5 * np.tanh(2 * (values - centre) / width)  # 1 / (1 + exp(-4 ...)), without overflow
+    return (values - centre) / width + 0.5

@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 Kind = Literal["dicom", "video", "still", "sequence"]
 Pixels = NDArray[np.uint8]
 
+MOST_PIXELS = 22_000_000
+"""Pixels of a still, at most, and twice those of a recording, whose frames are held by fours: below 1 GB both."""
+MOST_FRAMES = 300_000
+"""Frames of a recording, at most: nearly three hours at 30 frames a second."""
+
 
 class Rejected(Exception):  # noqa: N818 - an outcome, not a fault of the program
     """A file that cannot be used. It never stops the others.
@@ -25,6 +30,25 @@ class Rejected(Exception):  # noqa: N818 - an outcome, not a fault of the progra
         super().__init__(reason, message)
         self.reason = reason
         self.message = message
+
+
+def check_size(height: int, width: int, frames: int | None = None) -> None:
+    """Refuse by size, before memory is taken for it.
+
+    Args:
+        height: of a frame, in px.
+        width: of a frame, in px.
+        frames: how many there are; None where it is not known.
+
+    Raises:
+        Rejected: it would take too much memory, or has more frames than any scan.
+    """
+    most = MOST_PIXELS if frames == 1 else MOST_PIXELS // 2
+    if height * width > most:
+        message = f"has {width} x {height} pixels, more than {most // 1_000_000} million: scale it down"
+        raise Rejected("too_large", message)
+    if frames is not None and frames > MOST_FRAMES:
+        raise Rejected("too_large", f"has {frames} frames, more than {MOST_FRAMES}: cut it into shorter recordings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +80,8 @@ class Region:
     """One past the last column, in px."""
     y1: int
     """One past the last row, in px."""
-    mm_per_px: float | None
-    """Side of a pixel; None where it is unknown or pixels are not square."""
+    mm_per_px: float | None = None
+    """Side of a pixel; None where it is unknown."""
 
 
 # Gives the frames whose index the function takes; in RGB where asked, else in what is cheapest to read.
@@ -66,7 +90,7 @@ Read = Callable[[Callable[[int], bool], bool], Iterator[Frame]]
 
 @dataclass(frozen=True)
 class Scan:
-    """One recording or still. Opening it reads the header only; each call of `frames` reads the file from its start."""
+    """One recording or still, with square pixels. Each call of `frames` reads the file from its start."""
 
     kind: Kind
     height: int

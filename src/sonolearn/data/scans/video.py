@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
-import cv2
-import numpy as np
 from av.error import FFmpegError
 
 from sonolearn.data.scans.decoding import Decoder
-from sonolearn.data.scans.scan import Frame, Pixels, Rejected, Scan
+from sonolearn.data.scans.geometry import Geometry
+from sonolearn.data.scans.scan import MOST_PIXELS, Frame, Rejected, Scan, check_size
+from sonolearn.data.scans.video_pixels import geometry_of, to_pixels
 
-# Formats whose first plane is 8-bit luma: read as it lies, three times faster than a conversion to grey.
-_LUMA_FIRST = re.compile(r"yuva?j?4\d\dp|nv12|nv21|gray")
-_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
-_BLACK, _WHITE = 16, 235  # levels of luma in video (ITU-R BT.601)
+_FASTEST = 1000  # frames a second; what is above is the tick of a clock
+_TURNING = ("mov", "matroska")  # containers that say how pictures are turned
+_WITH_SIZE = ("mov", "matroska", "avi", "gif", "asf")  # containers that say it; FFmpeg forgets one beyond its limit
+# For FFmpeg, which takes as much memory as a stream says; it counts the padding of planes, too.
+_LIMITS = {"max_pixels": str(MOST_PIXELS)}
 
 av.logging.set_level(av.logging.PANIC)  # libav's own messages may hold file names, and we say what is wrong
+
+
+@dataclass(frozen=True)
+class Video:
+    """What is known of a video before it is decoded."""
+
+    height: int
+    """Of its frames as they are stored, in px."""
+    width: int
+    """As `height`."""
+    count: int | None
+    """Number of frames, those that were dropped included; None where it is not known."""
+    fps: float | None
+    """Frames a second; None where it is not known."""
+    geometry: Geometry
+    """How frames are shown."""
 
 
 def open_video(path: Path) -> Scan:
@@ -29,91 +47,130 @@ def open_video(path: Path) -> Scan:
     Raises:
         Rejected: it is no video, has no picture, or its header is cut off.
     """
-    with _opened(str(path)) as container:
+    video = probe(str(path))
+    height, width = video.geometry.size(video.height, video.width)
+    return Scan(
+        kind="video", height=height, width=width, count=video.count, fps=video.fps,
+        read=lambda takes, colour: read_video(str(path), takes, colour, video.geometry),
+    )  # fmt: skip
+
+
+def probe(source: str | BinaryIO) -> Video:
+    """Look at the header of a video, and at its first frame where that tells how it is turned.
+
+    Raises:
+        Rejected: as `open_video`.
+    """
+    with _opened(source) as container:
         stream = _stream(container)
-        rate = stream.average_rate
-        return Scan(
-            kind="video", height=stream.codec_context.height, width=stream.codec_context.width,
-            read=lambda takes, colour: read_video(str(path), takes, colour),
-            count=stream.frames or _packets(container, stream), fps=float(rate) if rate else None,
+        context, rate = stream.codec_context, stream.average_rate
+        first, packets = _first_frame(container, stream) if container.format.name.startswith(_TURNING) else (None, 0)
+        count = stream.frames or packets + _packets(container, stream)
+        check_size(context.height, context.width, count)
+        aspect = float(stream.sample_aspect_ratio or 1)
+        return Video(
+            height=context.height, width=context.width, count=count or None,
+            fps=float(rate) if rate and rate <= _FASTEST else None,
+            geometry=Geometry(aspect) if first is None else geometry_of(first, aspect),
         )  # fmt: skip
 
 
-def read_video(source: str | BinaryIO, takes: Callable[[int], bool], colour: bool) -> Iterator[Frame]:
+def _first_frame(container: Any, stream: Any) -> tuple[av.VideoFrame | None, int]:
+    """The frame of the first packet, if it can be decoded, and how many packets were read."""
+    packets = 0
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                packets += 1
+                # What comes next is not waited for, in which it might be shown before this one.
+                frames = packet.decode() or stream.codec_context.decode(None)
+                return next(iter(frames), None), packets
+    except FFmpegError:  # said when frames are read
+        pass
+    return None, packets
+
+
+def _packets(container: Any, stream: Any) -> int:
+    """How many more packets there are, counted without decoding."""
+    try:
+        return sum(packet.size > 0 for packet in container.demux(stream))
+    except FFmpegError:
+        return 0
+
+
+def read_video(
+    source: str | BinaryIO, takes: Callable[[int], bool], colour: bool, geometry: Geometry, promised: int = 0
+) -> Iterator[Frame]:
     """Read a video from its start and give the frames that `takes` takes; others are decoded where these need them.
 
+    Args:
+        source: the file.
+        takes: whether the frame of a number is taken.
+        colour: whether RGB is asked for.
+        geometry: how frames are shown.
+        promised: number of frames by another header than the video's own.
+
     Raises:
-        Rejected: the stream is damaged, or holds fewer frames than its container says.
+        Rejected: the stream is damaged, or holds fewer frames than a header says.
     """
     with _opened(source) as container:
         stream = _stream(container)
         decoder = Decoder(source, container, stream, takes)
-        fps = float(stream.average_rate or 0)
-        packets, start, shape = 0, None, None
+        clock = Clock(float(stream.average_rate or 0))
+        packets, reached, shape = 0, 0, None
         try:
             for packet in container.demux(stream):
                 packets += packet.size > 0
+                reached = max(reached, packet.dts + 1 if packet.dts is not None else 0)
                 for index, frame in decoder.decode(packet):
                     if frame.is_corrupt:
                         raise Rejected("damaged", f"frame {index} cannot be decoded wholly")
-                    start = frame.time if start is None else start
                     shape = shape or (frame.width, frame.height)
                     if (frame.width, frame.height) != shape:
                         raise Rejected("size_changes", f"the picture changes its size at frame {index}")
+                    time = clock.time(index, frame.time)
                     if takes(index):
-                        time = frame.time - start if frame.time is not None and start is not None else None
-                        seconds = time if time is not None else index / fps if fps else np.nan
-                        yield Frame(index, seconds, *_pixels(frame, colour))
+                        yield Frame(index, time, *geometry.show(*to_pixels(frame, colour)))
         except FFmpegError as error:
             message = f"decoding stops at frame {decoder.next}: the file is damaged or cut off"
             raise Rejected("damaged", message) from error
-        # Packets, not frames: an edit list may rightly hide frames that the container counts.
-        if packets < stream.frames:
+        # Packets, not frames: an edit list may rightly hide frames that the container counts. In AVI also frames count
+        # that were dropped, empty packets in the file; its time stamps number all of them.
+        found = max(packets, reached) if container.format.name == "avi" else packets
+        if found < stream.frames:
             raise Rejected("truncated", f"holds {packets} of the {stream.frames} frames that its header promises")
+        if decoder.next < promised:
+            raise Rejected("truncated", f"holds {decoder.next} of the {promised} frames that its header promises")
         if decoder.next == 0:
             raise Rejected("no_frames", "holds no frame")
 
 
-def _pixels(frame: av.VideoFrame, colour: bool) -> tuple[Pixels, Pixels | None]:
-    """(H, W) luma in full range and its chroma, or (H, W, 3) RGB."""
-    name = frame.format.name
-    if colour and name != "gray":
-        return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), None
-    if not _LUMA_FIRST.fullmatch(name):
-        # RGB (GIF, uncompressed AVI) is turned to grey after the crop; deeper or packed YUV by FFmpeg.
-        in_colour = frame.format.is_rgb or name.startswith("pal")
-        return np.asarray(frame.to_ndarray(format="rgb24" if in_colour else "gray"), np.uint8), None
-    luma = _plane(frame, 0)
-    chroma = cv2.merge([_plane(frame, 1), _plane(frame, 2)]) if "yuv" in name else None
-    if name != "gray" and "j" not in name and frame.color_range != _FULL_RANGE:
-        luma = full_range(luma)
-    return luma, None if chroma is None else np.asarray(chroma, np.uint8)
+class Clock:
+    """Seconds since the first frame; where a stream has no times, or they go back, frames are evenly spaced."""
 
+    def __init__(self, fps: float) -> None:
+        self._step = 1 / fps if fps else math.nan
+        self._start: float | None = None
+        self._last: tuple[int, float] | None = None
 
-def full_range(luma: Pixels) -> Pixels:
-    """(H, W) luma with black at 0 and white at 255, from video levels; what is beyond them is cut off."""
-    above_black = cv2.subtract(luma, _BLACK)  # type: ignore[call-overload]
-    # Two steps of arithmetic take half the time of a table of 256 levels, and give the same ones.
-    return np.asarray(cv2.convertScaleAbs(above_black, alpha=255 / (_WHITE - _BLACK)), np.uint8)
-
-
-def _plane(frame: av.VideoFrame, number: int) -> Pixels:
-    """One plane (h, w) of a planar frame; a view."""
-    plane: Any = frame.planes[number]
-    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
-
-
-def _packets(container: Any, stream: Any) -> int | None:
-    """How many frames a video has whose header does not say: its packets, counted without decoding."""
-    try:
-        return sum(packet.size > 0 for packet in container.demux(stream)) or None
-    except FFmpegError:
-        return None
+    def time(self, index: int, stamp: float | None) -> float:
+        """The time of a frame, frames coming in their order."""
+        before, last = self._last or (0, 0.0)
+        expected = last + (index - before) * self._step
+        if stamp is None:
+            time = expected
+        else:
+            self._start = stamp if self._start is None else self._start
+            time = stamp - self._start
+            if self._last is not None and time <= last and not math.isnan(expected):
+                time = expected
+        self._last = index, time
+        return time
 
 
 def _opened(source: str | BinaryIO) -> Any:
     try:
-        return av.open(source, metadata_errors="replace")
+        return av.open(source, options=_LIMITS, metadata_errors="replace")
     except (FFmpegError, ValueError) as error:
         raise Rejected("unreadable", "cannot be opened as a video: it is cut off or of an unknown format") from error
 
@@ -121,4 +178,13 @@ def _opened(source: str | BinaryIO) -> Any:
 def _stream(container: Any) -> Any:
     if not container.streams.video:
         raise Rejected("no_frames", "has no picture stream")
-    return container.streams.video[0]
+    stream = container.streams.video[0]
+    context = stream.codec_context
+    if context.width == 0 and container.format.name.startswith(_WITH_SIZE):
+        raise Rejected("too_large", f"has more than {MOST_PIXELS // 1_000_000} million pixels")
+    if context.width == 0:
+        raise Rejected("unreadable", "does not say how large its picture is: it is cut off or damaged")
+    check_size(context.height, context.width, stream.frames)
+    context.options = _LIMITS
+    context.thread_count = 1  # files are spread over processes, and one thread holds the fewest frames in memory
+    return stream
