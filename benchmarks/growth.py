@@ -35,6 +35,7 @@ import pandas as pd
 from benchmarks.figure import Row, cost, in_turns, run_script
 from benchmarks.prepare import FPS, lengthened, prepared, rendered, single_threaded
 from benchmarks.study_runner import write_plan
+from sonolearn.checksums import checksum_of
 from sonolearn.config import PoolConfig, PretrainConfig
 from sonolearn.data.cleaning.duplicates import near_pairs
 from sonolearn.data.store import FORMAT, VERSION, Store
@@ -185,6 +186,7 @@ def made_up_store(folder: Path, count: int, side: int = 16, scan: int = 100) -> 
         h5["scan"] = np.repeat(np.arange(scans, dtype=np.int32), scan)
         h5["index"] = np.tile(np.arange(scan, dtype=np.int32), scans)
         h5["time"] = np.tile(np.arange(scan, dtype=np.float32) / 10, scans)
+        h5["checksum"] = np.full(count, checksum_of(bytes(side * side)), np.uint64)
     table = {"scan": [f"S-{n:08d}" for n in range(scans)], "patient": [f"P-{n:08d}" for n in range(scans)]}
     pd.DataFrame(table | {"machine": "", "first": np.arange(scans) * scan, "frames": scan}).to_csv(
         folder / "scans.csv", index=False

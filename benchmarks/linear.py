@@ -39,6 +39,7 @@ from sklearn.metrics import recall_score
 from torch import Tensor, nn
 
 from benchmarks.figure import Row, cost, in_turns, run_script, speed
+from sonolearn.checksums import checksum_of
 from sonolearn.config import ClassifyConfig
 from sonolearn.data.store import FORMAT, PARTS, VERSION, Store
 from sonolearn.planes import material
@@ -234,6 +235,7 @@ def write_store(path: Path, images: int, size: int) -> Path:
         file.create_dataset("frames", data=frames, chunks=(1, size, size))
         file["scan"], file["index"] = row.astype(np.int32), np.zeros(images, np.int32)
         file["time"] = np.full(images, np.nan, np.float32)
+        file["checksum"] = np.array([checksum_of(frame.data) for frame in frames], np.uint64)
         file.attrs.update({"format": FORMAT, "version": VERSION, "key_id": "none", "fingerprint": "benchmark"})
     scans = table[["scan", "patient", "machine"]].assign(kind="still", first=row, frames=1)
     scans.to_csv(path / "scans.csv", index=False)

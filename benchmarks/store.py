@@ -22,6 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.figure import Row, in_turns, rate, run_script
+from sonolearn.checksums import checksum_of
 from sonolearn.data.store import FORMAT, FRAMES, SCANS, VERSION, Frames, Store
 from sonolearn.ssl.frames import FramePool, training_frames
 from sonolearn.ssl.pairs import Neighbours
@@ -106,9 +107,12 @@ def write_store(folder: Path, scans: int, frames: int, size: int) -> Store:
         attributes = {"format": FORMAT, "version": VERSION, "size": size, "key_id": "drawn", "fingerprint": "drawn"}
         h5.attrs.update(attributes)
         pictures = h5.create_dataset("frames", (scans * frames, size, size), np.uint8, chunks=(1, size, size))
+        checksums = []
         for number in range(scans):
             for frame, picture in enumerate(sector_frames(number, frames, size)):
                 pictures.id.write_direct_chunk((number * frames + frame, 0, 0), picture.tobytes())
+                checksums.append(checksum_of(picture.tobytes()))
+        h5["checksum"] = np.array(checksums, np.uint64)
         h5["scan"] = np.repeat(np.arange(scans, dtype=np.int32), frames)
         h5["index"] = np.tile(np.arange(frames, dtype=np.int32), scans)
         h5["time"] = np.tile(np.arange(frames, dtype=np.float32) / 25, scans)

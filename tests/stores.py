@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from sonolearn.checksums import checksum_of
 from sonolearn.data.store import FORMAT, FRAMES, LABELS, SCANS, VERSION
 
 
@@ -32,6 +33,7 @@ def write_store(
         h5.create_dataset("frames", data=pictures, chunks=(1, size, size))
         h5["scan"], h5["index"] = scan, np.tile(np.arange(frames, dtype=np.int32), patients)
         h5["time"] = np.tile(np.arange(frames, dtype=np.float32) / 10, patients)
+        h5["checksum"] = np.array([checksum_of(picture.data) for picture in pictures], np.uint64)
         h5.attrs.update(
             {
                 "format": FORMAT,

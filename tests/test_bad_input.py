@@ -204,7 +204,7 @@ def test_a_store_of_another_version_is_refused(tmp_path: Path, refused: Callable
         answer = refused(words[0], store, *words[1:], "--out", tmp_path / "run")
         assert answer.startswith(
             f"{store / 'frames.h5'}: is a store of version 99, this sonolearn cleans scans otherwise and reads "
-            "version 2; make it again with `sonolearn prepare`"
+            "version 3; make it again with `sonolearn prepare`"
         )
         assert not (tmp_path / "run").exists()
     still = write_still(tmp_path / "a.png", 1)
@@ -226,9 +226,9 @@ def test_an_encoder_of_another_architecture_is_refused(tmp_path: Path, refused: 
     store = write_labelled_store(tmp_path / "store")
     answer = refused("classify", store, *CLASSIFY, "--encoder", "test_vit", "--init", file, "--out", tmp_path / "run")
     assert answer == f"{file}: holds a test_resnet, no test_vit; leave --encoder out"
-    file.write_text("pickle")
-    answer = refused("classify", store, *CLASSIFY, "--init", file, "--out", tmp_path / "run")
-    assert answer.startswith(f"{file}: is not a safetensors file")
+    (tmp_path / "other.safetensors").write_text("pickle")
+    answer = refused("classify", store, *CLASSIFY, "--init", tmp_path / "other.safetensors", "--out", tmp_path / "run")
+    assert answer.startswith(f"{tmp_path / 'other.safetensors'}: is not a safetensors file")
     assert not (tmp_path / "run").exists()
 
 

@@ -19,6 +19,7 @@ import yaml
 from sonolearn import cli, options
 from sonolearn.cli import COMMANDS
 from sonolearn.recipes import recipe
+from stores import write_store
 
 # The shortest arguments with which each command can be called.
 SHORTEST = {
@@ -477,3 +478,24 @@ def test_a_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(COMMANDS, "phantom", dataclasses.replace(COMMANDS["phantom"], function=fail))
     with pytest.raises(ZeroDivisionError):
         cli.main(["phantom", "out"])
+
+
+class Held(Exception):  # noqa: N818 - no error, a place reached
+    """Raised in place of a lock, with the folder that was to be held."""
+
+
+@pytest.mark.parametrize("command", ["phantom", "prepare", "pretrain", "classify", "predict", "demo", "study run"])
+def test_every_command_holds_the_folder_that_it_writes(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hold(folder: Path | str) -> None:
+        raise Held(str(folder))
+
+    for place in ("commands", "ssl.pretrain", "study.run"):
+        monkeypatch.setattr(f"sonolearn.{place}.alone_in", hold)
+    out, store = str(tmp_path / "out"), str(write_store(tmp_path / "store"))
+    words = {"phantom": [out], "demo": ["--out", out], "study run": ["demo", "--out", out]}
+    more = ["--encoder", "test_resnet", "--accelerator", "cpu"] if command == "pretrain" else []
+    with pytest.raises(Held) as held:
+        cli.main([*command.split(), *words.get(command, [store, "--out", out, *more])])
+    assert str(held.value) == out

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from sonolearn import cli, config
+from sonolearn import checks, cli, config
 from sonolearn.console import UserError
 
 CONFIGS = [kind for kind in vars(config).values() if dataclasses.is_dataclass(kind)]
@@ -47,6 +49,8 @@ def test_the_defaults_are_accepted_and_cannot_be_changed_by_accident(kind: type)
         ("pretrain s --out o --batch_size 4 --devices 4", "at least 8"),
         ("pretrain s --out o --devices 0", "--devices 0: give at least 1"),
         ("pretrain s --out o --num_nodes 0", "--num_nodes 0: give at least 1"),
+        ("pretrain s --out o --optimizer.lr .nan", "--optimizer.lr nan: give"),
+        ("pretrain s --out o --optimizer.lr .inf", "--optimizer.lr inf: give"),
         ("pretrain s --out o --accumulate 0", "--accumulate 0: give at least 1"),
         ("pretrain s --out o --epochs 0", "--epochs 0: give at least 1"),
         ("pretrain s --out o --max_steps 0", "--max_steps 0: give at least 1"),
@@ -177,3 +181,9 @@ def test_no_number_is_no_setting(kind: type, options: dict[str, object]) -> None
 def test_a_refusal_is_a_value_error_for_notebooks() -> None:
     with pytest.raises(ValueError, match="--batch_size 1"):
         config.PretrainConfig(batch_size=1)
+
+
+@pytest.mark.parametrize("accepts", [checks.positive, checks.not_negative, checks.at_least_one, checks.share])
+def test_no_number_is_infinite_or_missing(accepts: Callable[[float], bool]) -> None:
+    assert accepts(1.0)
+    assert not any(accepts(value) for value in (math.nan, math.inf, -math.inf, -1.0))

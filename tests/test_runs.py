@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import fcntl
 import json
 import os
 import resource
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -18,15 +22,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sonolearn.checksums import CHECKSUMS
 from sonolearn.config import PretrainConfig, ViewsConfig
 from sonolearn.console import UserError
 from sonolearn.runs import (
+    LOCK,
+    LOCK_OWNER,
+    alone_in,
     claim,
     generator_for,
     hash_file,
     hash_of,
     machine,
     naming_disk_errors,
+    paths_of,
     plain,
     read_json,
     seed_for,
@@ -190,6 +199,9 @@ def test_a_file_in_place_of_the_folder_is_refused_and_kept(tmp_path: Path) -> No
 @pytest.mark.parametrize("text", ["{", "", "[]", '{"hash": 3}'])
 def test_a_damaged_record_is_refused(run: Path, text: str) -> None:
     (run / "run.json").write_text(text)
+    with pytest.raises(UserError, match=r"run.json: is damaged \(its checksum is wrong\); restore it"):
+        claim(run, "pretrain", CONFIG, DATA)
+    (run / CHECKSUMS).unlink()
     with pytest.raises(UserError, match=r"not readable as JSON|holds another run"):
         claim(run, "pretrain", CONFIG, DATA)
 
@@ -208,7 +220,7 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
         assert not (tmp_path / "new" / "file").exists()
         temporary.write_text("whole")
     assert (tmp_path / "new" / "file").read_text() == "whole"
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["file"]
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [".checksums", "file"]
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, UserError])
@@ -223,7 +235,7 @@ def test_a_failure_leaves_the_old_file_and_no_other(tmp_path: Path, error: type[
     with pytest.raises(error, match="stop"):
         fail()
     assert (tmp_path / "file").read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".checksums", "file"]
 
 
 def test_a_kill_leaves_the_old_file(tmp_path: Path) -> None:
@@ -321,3 +333,105 @@ def test_other_errors_pass_through(tmp_path: Path) -> None:
         with pytest.raises(type(error)) as passed:
             fail(error)
         assert passed.value is error
+
+
+def test_a_text_is_one_path() -> None:
+    assert paths_of("/data/a") == paths_of(Path("/data/a")) == paths_of(["/data/a"]) == [Path("/data/a")]
+    assert paths_of(("a", Path("b"))) == [Path("a"), Path("b")]
+
+
+# One command at a time
+
+HOLD = """
+import os, sys, time
+from sonolearn.runs import alone_in
+with alone_in(sys.argv[1]):
+    print("holds", flush=True)
+    time.sleep(100)
+"""
+
+
+@contextmanager
+def other_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds a folder."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "holds\n"
+        yield process
+        process.kill()
+
+
+def without_locks(*arguments: object) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+def test_a_second_process_says_that_it_waits_until_the_first_is_killed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with other_process(tmp_path / "run") as process:
+        killer = threading.Timer(0.3, process.kill)
+        killer.start()
+        with alone_in(tmp_path / "run"):
+            assert process.poll() is not None or process.wait(5) == -9
+        killer.join()
+    assert f"{tmp_path / 'run'}: another sonolearn works there; waiting until it ends" in capsys.readouterr().err
+
+
+def test_threads_take_turns(tmp_path: Path) -> None:
+    inside, most = [], []
+
+    def work(number: int) -> None:
+        with alone_in(tmp_path / "run"):
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.remove(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 6
+
+
+def test_nothing_of_a_lock_is_left_and_no_empty_folder(tmp_path: Path) -> None:
+    with alone_in(tmp_path / "a" / "b"):
+        assert claim(tmp_path / "a" / "b", "pretrain", CONFIG, DATA)
+    assert {path.name for path in (tmp_path / "a" / "b").iterdir()} == {"run.json", CHECKSUMS}
+    with pytest.raises(UserError, match="mine"), alone_in(tmp_path / "c" / "d"):
+        raise UserError("mine")
+    assert not (tmp_path / "c").exists()
+    (tmp_path / "empty").mkdir()
+    with alone_in(tmp_path / "empty"):
+        pass
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_a_disk_without_locks_is_locked_by_a_file_that_a_dead_owner_does_not_keep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    with alone_in(tmp_path / "run"):
+        marker = (tmp_path / "run" / LOCK_OWNER).read_text()
+        assert marker.split()[0] == str(os.getpid())
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    (tmp_path / "run" / LOCK_OWNER).write_text(marker.replace(str(os.getpid()), ended.stdout.strip(), 1))
+    (tmp_path / "run" / LOCK).touch()
+    with alone_in(tmp_path / "run"):
+        claim(tmp_path / "run", "pretrain", CONFIG, DATA)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.json", CHECKSUMS}
+
+
+def test_a_disk_that_may_only_be_read_is_said_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with (
+        pytest.raises(UserError, match=r"run: cannot write there; choose a folder that you may"),
+        alone_in(tmp_path / "run"),
+    ):
+        pass

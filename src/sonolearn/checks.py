@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -24,18 +25,18 @@ def require_each(config: object, accepted: Callable[[Any], bool], remedy: str, *
 
 
 def positive(value: float) -> bool:
-    """More than 0."""
-    return value > 0
+    """More than 0, and finite."""
+    return 0 < value < math.inf
 
 
 def not_negative(value: float) -> bool:
-    """0 or more."""
-    return value >= 0
+    """0 or more, and finite."""
+    return 0 <= value < math.inf
 
 
 def at_least_one(value: float) -> bool:
-    """1 or more."""
-    return value >= 1
+    """1 or more, and finite."""
+    return 1 <= value < math.inf
 
 
 def share(value: float | tuple[float, ...]) -> bool:

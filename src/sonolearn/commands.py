@@ -1,7 +1,7 @@
 """The commands, as Python functions: what the command line calls, and what a notebook may call.
 
-Each takes its paths and one config dataclass, and imports what it needs when it is called, so that `--help` need not
-wait for torch.
+Each takes its paths (texts will do) and one config dataclass, and imports what it needs when it is called, so that
+`--help` need not wait for torch. Two that write into one folder take turns.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 
 from sonolearn.config import ClassifyConfig, DemoConfig, PhantomConfig, PredictConfig, PrepareConfig, PretrainConfig
 from sonolearn.config.study import StudyPlanConfig, StudyRunConfig
+from sonolearn.runs import AnyPath, alone_in, paths_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from sonolearn.data.store import Store
 
+Paths = AnyPath | Sequence[AnyPath]
 
-def phantom(out: Path, config: PhantomConfig | None = None) -> Path:
+
+def phantom(out: AnyPath, config: PhantomConfig | None = None) -> Path:
     """Render synthetic fetal-heart scans (DICOM, MP4) and labelled stills (PNG), with ground truth.
 
     Args:
@@ -31,10 +34,11 @@ def phantom(out: Path, config: PhantomConfig | None = None) -> Path:
     """
     from sonolearn.data.phantom import generate
 
-    return generate(out, config or PhantomConfig())
+    with alone_in(out):
+        return generate(Path(out), config or PhantomConfig())
 
 
-def prepare(paths: Sequence[Path], out: Path, labels: Path | None = None, config: PrepareConfig | None = None) -> Store:
+def prepare(paths: Paths, out: AnyPath, labels: AnyPath | None = None, config: PrepareConfig | None = None) -> Store:
     """Read scans and stills, clean them, and write a store of grey frames.
 
     Args:
@@ -48,10 +52,11 @@ def prepare(paths: Sequence[Path], out: Path, labels: Path | None = None, config
     """
     from sonolearn.data.prepare import prepare as run
 
-    return run(paths, out, labels, config or PrepareConfig())
+    with alone_in(out):
+        return run(paths, out, labels, config or PrepareConfig())
 
 
-def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig | None = None) -> Path:
+def pretrain(stores: Paths, out: AnyPath, config: PretrainConfig | None = None) -> Path:
     """Pre-train an encoder without labels on the frames of one or several stores.
 
     Args:
@@ -69,10 +74,10 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig | None = 
         from sonolearn.ssl.profile import profile as run
     else:
         from sonolearn.ssl.pretrain import pretrain as run
-    return run(stores, out, config)
+    return run(paths_of(stores), Path(out), config)
 
 
-def classify(store: Path, out: Path, config: ClassifyConfig | None = None) -> pd.DataFrame:
+def classify(store: AnyPath, out: AnyPath, config: ClassifyConfig | None = None) -> pd.DataFrame:
     """Train plane classifiers on few labels and test them, over label fractions and seeds.
 
     Args:
@@ -84,11 +89,13 @@ def classify(store: Path, out: Path, config: ClassifyConfig | None = None) -> pd
         A row a fraction and seed: macro F1, balanced accuracy, accuracy, images and patients behind them.
     """
     from sonolearn.planes.classify import classify as run
+    from sonolearn.ssl.failures import naming_failures
 
-    return run(store, out, config or ClassifyConfig())
+    with alone_in(out), naming_failures("--batch_size"):
+        return run(Path(store), Path(out), config or ClassifyConfig())
 
 
-def predict(paths: Sequence[Path], out: Path, config: PredictConfig | None = None) -> pd.DataFrame:
+def predict(paths: Paths, out: AnyPath, config: PredictConfig | None = None) -> pd.DataFrame:
     """Say which planes new scans show, frame by frame, with a classifier that `classify` saved.
 
     Args:
@@ -100,11 +107,13 @@ def predict(paths: Sequence[Path], out: Path, config: PredictConfig | None = Non
         A row a scan: its plane, the share of its frames that show it, mean probabilities, or why it was rejected.
     """
     from sonolearn.deploy.predict import predict as run
+    from sonolearn.ssl.failures import naming_failures
 
-    return run(paths, out, config or PredictConfig())
+    with alone_in(out), naming_failures("--batch"):
+        return run(paths_of(paths), Path(out), config or PredictConfig())
 
 
-def report(runs: Sequence[Path], out: Path) -> Path:
+def report(runs: Paths, out: AnyPath) -> Path:
     """Write one self-contained HTML page about pre-training and classification runs.
 
     Args:
@@ -116,10 +125,10 @@ def report(runs: Sequence[Path], out: Path) -> Path:
     """
     from sonolearn.study.report import report as run
 
-    return run(runs, out)
+    return run(paths_of(runs), Path(out))
 
 
-def demo(out: Path, config: DemoConfig | None = None) -> Path:
+def demo(out: AnyPath, config: DemoConfig | None = None) -> Path:
     """The whole road on the phantom, in under five minutes on two cores.
 
     Args:
@@ -131,10 +140,11 @@ def demo(out: Path, config: DemoConfig | None = None) -> Path:
     """
     from sonolearn.demo import demo as run
 
-    return run(out, config or DemoConfig())
+    with alone_in(out):
+        return run(Path(out), config or DemoConfig())
 
 
-def study_plan(plan: Path, out: Path, config: StudyPlanConfig | None = None) -> pd.DataFrame:
+def study_plan(plan: AnyPath, out: AnyPath, config: StudyPlanConfig | None = None) -> pd.DataFrame:
     """Print the runs of a plan, and how long they will take.
 
     Args:
@@ -147,10 +157,10 @@ def study_plan(plan: Path, out: Path, config: StudyPlanConfig | None = None) -> 
     """
     from sonolearn.study.overview import show_plan
 
-    return show_plan(plan, out, config or StudyPlanConfig())
+    return show_plan(Path(plan), Path(out), config or StudyPlanConfig())
 
 
-def study_run(plan: Path, out: Path, config: StudyRunConfig | None = None) -> pd.DataFrame:
+def study_run(plan: AnyPath, out: AnyPath, config: StudyRunConfig | None = None) -> pd.DataFrame:
     """Run what is missing of a plan: pre-trainings, and classifiers over label fractions and seeds.
 
     Args:
@@ -163,10 +173,10 @@ def study_run(plan: Path, out: Path, config: StudyRunConfig | None = None) -> pd
     """
     from sonolearn.study.run import run_study
 
-    return run_study(plan, out, config or StudyRunConfig())
+    return run_study(Path(plan), Path(out), config or StudyRunConfig())
 
 
-def study_status(study: Path) -> pd.DataFrame:
+def study_status(study: AnyPath) -> pd.DataFrame:
     """Print how far a study is.
 
     Args:
@@ -177,10 +187,10 @@ def study_status(study: Path) -> pd.DataFrame:
     """
     from sonolearn.study.overview import show_status
 
-    return show_status(study)
+    return show_status(Path(study))
 
 
-def study_report(study: Path) -> Path:
+def study_report(study: AnyPath) -> Path:
     """Write the page of a study, its tables (CSV, LaTeX) and its figures (SVG, PNG).
 
     Args:
@@ -193,4 +203,6 @@ def study_report(study: Path) -> Path:
     from sonolearn.study.page.write import write_page
     from sonolearn.study.results import read_results
 
-    return write_page(read_results(StudyFolder(Path(study))), Path(study) / "report")
+    results, page = read_results(StudyFolder(Path(study))), Path(study) / "report"
+    with alone_in(page):
+        return write_page(results, page)

@@ -1,7 +1,8 @@
 """Run folders, files that are whole or not there, and seeds: what every room needs to be repeatable.
 
 A run folder holds `run.json`: the whole configuration, the fingerprint of the data and the hash of both. A command that
-finds another hash there refuses to go on, so that nobody's run is resumed with other settings or other data.
+finds another hash there refuses to go on, so that nobody's run is resumed with other settings or other data. While a
+command works in a folder, every other one waits, see `alone_in`.
 """
 
 from __future__ import annotations
@@ -10,20 +11,28 @@ import dataclasses
 import errno
 import hashlib
 import json
+import multiprocessing
 import os
 import platform
 import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sonolearn.console import UserError
+from sonolearn.checksums import CHECKSUMS, intact, note
+from sonolearn.console import UserError, say
 from sonolearn.version import __version__
 
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+AnyPath = Path | str
 RUN_FILE = "run.json"
+LOCK, LOCK_OWNER = ".lock", ".lock-owner"
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})  # what disks without flock answer
 
 # Options that do not change results: a run may be resumed with others.
 NOT_HASHED = frozenset(
@@ -69,25 +78,90 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
+def paths_of(given: AnyPath | Iterable[AnyPath]) -> list[Path]:
+    """One path or several, as paths; a text is one path, not its letters.
+
+    >>> paths_of("/data/scans")
+    [PosixPath('/data/scans')]
+    """
+    return [Path(path) for path in ([given] if isinstance(given, AnyPath) else given)]
+
+
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, checksum: bool = True) -> Iterator[Path]:
     """Give a temporary path beside `path`, renamed to it when the block ends well: readers never see half a file.
 
-    A full disk or an unwritable folder becomes a `UserError` that names the folder.
+    Args:
+        path: the file.
+        checksum: note its checksum, so that `sonolearn.checksums.intact` finds later damage.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written to.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with naming_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
+            if checksum:
+                note(path, temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file of this name was being written when its process was killed; it counts for nothing."""
-    return name.startswith(".") and name.endswith(".tmp")
+    """Whether a file of this name is not part of what a folder holds: a lock, checksums, or a file half written."""
+    return name.startswith((LOCK, CHECKSUMS)) or (name.startswith(".") and name.endswith(".tmp"))
+
+
+@contextmanager
+def alone_in(folder: AnyPath) -> Iterator[None]:
+    """Hold a folder, made if there is none: other processes that want it wait until this one ends, however it ends.
+
+    What was made and is still empty at the end is removed.
+
+    Raises:
+        UserError: the folder cannot be made or written to.
+    """
+    folder = Path(folder)
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        # A loader process that runs its user's script again would wait for its own parent.
+        raise UserError('put what your script does under `if __name__ == "__main__":`, or give workers=0')
+    lock: BaseFileLock | None = None
+    with naming_disk_errors(folder):
+        while lock is None:
+            made = [path for path in (folder, *folder.parents) if not path.exists()]
+            folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # whoever held it has just removed it
+                lock = _locked(folder)
+    try:
+        yield
+    finally:
+        # Removed while it is held: whoever has opened it meanwhile sees that it is gone, and takes a new one.
+        (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
+        with suppress(OSError):
+            for path in made:
+                path.rmdir()
+
+
+def _locked(folder: Path) -> BaseFileLock:
+    """The lock of a folder, held; on disks without locks (some network disks) a file that names its owner."""
+    from filelock import FileLock, SoftFileLock, Timeout  # takes 0.1 s to load, in vain for --help
+
+    for lock in (FileLock(folder / LOCK, fallback_to_soft=False), SoftFileLock(folder / LOCK_OWNER)):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"{folder}: another sonolearn works there; waiting until it ends ({lock.lock_file})")
+            lock.acquire()
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            continue
+        return lock
+    raise UserError(f"{folder}: its disk has no locks; choose another one")
 
 
 class DiskFull(UserError):  # noqa: N818 - said as it is
@@ -121,21 +195,23 @@ def _system_error(error: BaseException | None) -> int | None:
     return int(hidden[1]) if hidden else _system_error(error.__context__)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    with writing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def write_text(path: Path, text: str, checksum: bool = True) -> None:
+    """Write a text file, whole or not at all; file names in it that are not UTF-8 get their bytes as escapes."""
+    with writing(path, checksum) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, checksum: bool = True) -> None:
     """Write `value` (anything that `plain` takes) as JSON, whole or not at all."""
-    write_text(path, json.dumps(plain(value), indent=2) + "\n")
+    write_text(path, json.dumps(plain(value), indent=2) + "\n", checksum)
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file; a missing or broken one is a `UserError`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(intact(path).read_text(encoding="utf-8"))
+    except UserError:
+        raise
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; is {path.parent} what you meant to name?") from error
     except (ValueError, UnicodeDecodeError) as error:

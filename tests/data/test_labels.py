@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -81,9 +82,19 @@ MISTAKES = [
     ("image,plane,patient\n",
      "has no rows"),
     ("",
-     "cannot be read as CSV"),
+     "has no rows"),
     ('image,plane,patient\n"a.png,4CH,p1\n',
-     "cannot be read as CSV|do not exist|has no value"),
+     "cannot be read as CSV"),
+    ("image,plane,patient\na.png,4CH,p1,x\nb.png,LVOT,p2\n",
+     "row 2 has more values than the header has columns; put values that contain ',' into quotes"),
+    ("image,plane,patient,plane\na.png,4CH,p1,A\nb.png,LVOT,p2,B\n",
+     "has 2 columns 'plane'; rename or delete all but one"),
+    ("sep=;\nimage;plane;patient\na.png;4CH;p1\nb.png;LVOT;p2\n",
+     "its first line, sep=;, is not the header; delete that line"),
+    ("image,plane,patient\na,4CH,p1\nb,LVOT,p2\n",
+     r"2 of 2 images do not exist \(a, b\), but they do with the ending .png; add it in column 'image'"),
+    ("image,plane,patient\n\na.png,4CH,p1\n\nb.png,LVOT,NaN\n",
+     "row 5 has no value in column 'patient'"),
 ]  # fmt: skip
 
 
@@ -121,3 +132,47 @@ def test_a_folder_a_class(tmp_path: Path) -> None:
 )
 def test_the_patient_in_a_path(pattern: str, found: str | None) -> None:
     assert patient_in("siteA/pat12/clip.mp4", pattern) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,plane,patient\na.png,4CH,p1,\nb.png,3VV/3VT,p2,\n",  # rows that end in a separator, unlike the header
+        "image,plane,patient,,\na.png,4CH,p1,,\nb.png,3VV/3VT,p2\n,,,,\n",
+        'image,note,note,plane,patient\na.png,1,2,4CH,p1\nb.png,,"x, ""y""",3VV/3VT,p2\n',  # columns of no interest
+        "\n\nimage;plane;patient\ra.png;4CH;p1\r\rb.png;3VV/3VT;p2",
+    ],
+)
+def test_tables_that_are_untidy_but_plain(tmp_path: Path, text: str) -> None:
+    read = read_labels(table(tmp_path, text), Columns(), None)
+    assert read[["name", "plane", "patient"]].to_numpy().tolist() == [
+        ["a.png", "4CH", "p1"],
+        ["b.png", "3VV/3VT", "p2"],
+    ]
+
+
+def test_numbers_that_pandas_wrote_beside_missing_ones(tmp_path: Path) -> None:
+    read = read_labels(table(tmp_path, "image,plane,patient,frame\na.png,A,p,3.0\nb.png,B,q,nan\n"), Columns(), None)
+    assert read["frame"].tolist() == [3, -1]
+
+
+def test_letters_composed_and_decomposed_are_the_same(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "Lä.png") for form in ("NFC", "NFD"))
+    write_still(tmp_path / apart, 7)
+    text = f"image,plane,patient\na.png,{composed},p1\nb.png,{apart},p2\n{composed},X,p3\n"
+    read = read_labels(table(tmp_path, text), Columns(), None)
+    assert set(read["plane"]) == {composed, "X"}
+    assert tmp_path / apart in list(read["path"])
+
+
+def test_a_class_and_a_patient_spelt_two_ways_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "image,plane,patient\na.png,LVOT,Ann 1\nb.png,lv-ot,ann1\nc.png,RVOT,Bea\n"
+    read_labels(table(tmp_path, text), Columns(), None)
+    said = capsys.readouterr().err
+    assert "the planes 'LVOT' and 'lv-ot' are spelt nearly alike but count as two" in said
+    assert "some patients' ids differ only in case, spaces or hyphens" in said
+    assert "Ann" not in said
+    read_labels(table(tmp_path, GOOD), Columns(), None)
+    assert capsys.readouterr().err == ""
+    read_labels(table(tmp_path, GOOD.replace("4CH", "NaN")), Columns(), None)
+    assert "'NaN' counts as a plane like any other; delete its rows if" in capsys.readouterr().err

@@ -91,7 +91,7 @@ def test_a_store_holds_the_clean_frames_of_all_scans(tmp_path: Path) -> None:
     expected = clean(open_scan(tmp_path / "in/IM1"), 32, 2, None, CONFIG.cleaning)
     assert np.array_equal(store.read(np.arange(3)), [frame.pixels for frame in expected.frames])
     assert {p.name for p in (tmp_path / "store").iterdir()} == {
-        "frames.h5", "scans.csv", "rejected.csv", "duplicates.csv", "report.html", "report"
+        "frames.h5", "scans.csv", "rejected.csv", "duplicates.csv", "report.html", "report", ".checksums"
     }  # fmt: skip
 
 
@@ -406,3 +406,19 @@ def test_an_unwritable_folder_is_the_users_mistake(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"cannot write there|is not a store"):
         prepare([still], tmp_path / "file" / "store", None, PrepareConfig(size=32, key=tmp_path / "key"))
+
+
+def test_a_path_given_as_text_is_one_path(tmp_path: Path) -> None:
+    write_still(tmp_path / "in/a.png", 1)
+    assert len(prepare(str(tmp_path / "in"), str(tmp_path / "store"), None, CONFIG).scans) == 1
+    with pytest.raises(UserError, match=r"labels\.csv: no such label table or folder"):
+        prepare([], str(tmp_path / "store"), str(tmp_path / "labels.csv"), CONFIG)
+
+
+def test_names_that_are_not_utf8_are_stored_and_known_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As on a disc that an old machine has written, in Latin-1."""
+    still = write_still(tmp_path / "in/a.png", 1)
+    still.rename(os.fsdecode(os.fsencode(still.parent) + b"/M\xfcller.png"))
+    for _ in range(2):
+        assert len(prepare(tmp_path / "in", tmp_path / "store", None, CONFIG).scans) == 1
+    assert read_sources(tmp_path / "sonolearn-private")["path"].tolist() == [str(tmp_path / "in" / r"M\xfcller.png")]

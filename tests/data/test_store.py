@@ -6,14 +6,19 @@ import multiprocessing
 import os
 import pickle
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from media import fan, write_dicom
+from sonolearn.config import PrepareConfig
 from sonolearn.console import UserError
+from sonolearn.data.prepare import prepare
 from sonolearn.data.store import FRAMES, Store
+from sonolearn.data.storing import stored
 from stores import write_store
 
 SIZE = 40
@@ -131,7 +136,7 @@ def test_a_file_that_is_cut_off_while_it_is_read_is_damaged(folder: Path) -> Non
     store = Store(folder)
     store.frame(0)
     os.truncate(folder / FRAMES, store._places[20] + 100)
-    with pytest.raises(UserError, match=r"frames\.h5: is damaged \(it is cut off\); make it again"):
+    with pytest.raises(UserError, match=r"frames\.h5: is damaged \(it is cut off\); delete the store and"):
         store.frame(20)
 
 
@@ -141,7 +146,7 @@ def test_frames_that_lie_otherwise_are_refused(folder: Path, options: dict[str, 
     with h5py.File(folder / FRAMES, "a") as h5:
         del h5["frames"]
         h5.create_dataset("frames", data=frames, **options)
-    with pytest.raises(UserError, match=r"frames\.h5: is damaged \(row 0 holds no frame\); make it again"):
+    with pytest.raises(UserError, match=r"frames\.h5: is damaged \(row 0 holds no frame\); delete"):
         Store(folder).frame(1)
 
 
@@ -153,3 +158,50 @@ def test_a_frame_that_was_never_written_is_named(folder: Path) -> None:
         target[:9], target[10:] = frames[:9], frames[10:]
     with pytest.raises(UserError, match="row 9 holds no frame"):
         Store(folder).frame(0)
+
+
+def test_a_frame_that_is_not_as_it_was_written_is_found_wherever_it_is_read(folder: Path) -> None:
+    place = int(Store(folder)._places[7]) + 100
+    data = bytearray((folder / FRAMES).read_bytes())
+    data[place] ^= 4
+    (folder / FRAMES).write_bytes(data)
+    for read in (lambda store: store.frame(7), lambda store: store.read(np.array([6, 7]))):
+        with pytest.raises(UserError, match=r"frames\.h5: is damaged \(frame 7 is not as it was written\); delete the"):
+            read(Store(folder))
+    Store(folder).read(np.array([6, 8]))
+
+
+def test_any_other_damage_of_frames_h5_is_found_or_harmless(tmp_path: Path) -> None:
+    """In a file as `prepare` writes it: whatever HDF5 needs to find the data has checksums there."""
+    for number in range(2):
+        write_dicom(tmp_path / f"{number}.dcm", fan(2, 96, 128, number))
+    paths = [tmp_path / "0.dcm", tmp_path / "1.dcm"]
+    store = prepare(paths, tmp_path / "store", None, PrepareConfig(size=16, frame_skip=1, workers=1)).path
+    whole = (store / FRAMES).read_bytes()
+
+    def found() -> list[object]:
+        opened, blocks = Store(store), stored(store)
+        assert blocks is not None
+        return [opened.read(np.arange(4)).tolist(), opened.fingerprint, opened.key_id, *map(repr, blocks)]
+
+    expected, said = found(), 0
+    for place in np.random.default_rng(0).permutation(len(whole))[:300]:
+        (store / FRAMES).write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        with suppress(UserError):
+            assert found() == expected, place
+            continue
+        said += 1
+    assert said > 150
+    for length in (0, 100, 2000, len(whole) - 1):
+        (store / FRAMES).write_bytes(whole[:length])
+        with pytest.raises(UserError, match="is damaged"):
+            found()
+
+
+def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
+    write_dicom(tmp_path / "a.dcm", fan(2, 96, 128))
+    store = prepare(tmp_path / "a.dcm", tmp_path / "store", None, PrepareConfig(size=16, frame_skip=1, workers=1))
+    scans = store.path / "scans.csv"
+    scans.write_text(scans.read_text().replace("dicom", "dicon"))
+    with pytest.raises(UserError, match=r"scans\.csv: is damaged"):
+        _ = Store(store.path).scans

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from sonolearn.checksums import checksum_of
 from sonolearn.config import ClassifyConfig, ClassifyRecipe
 from sonolearn.data.store import FORMAT, VERSION
 from sonolearn.recipes import classify_recipe
@@ -56,6 +57,7 @@ def write_store(
         h5.create_dataset("frames", data=frames, chunks=(1, SIZE, SIZE))
         h5["scan"], h5["index"] = np.arange(len(frames), dtype=np.int32), np.zeros(len(frames), np.int32)
         h5["time"] = np.full(len(frames), np.nan, np.float32)
+        h5["checksum"] = np.array([checksum_of(frame.data) for frame in frames], np.uint64)
         h5.attrs.update(
             {"format": FORMAT, "version": version, "key_id": "key-a", "fingerprint": f"{rng.bytes(6).hex()}"}
         )

@@ -84,7 +84,10 @@ def test_a_run_finished_without_classifiers_gets_them_and_keeps_its_results(
     assert len(fitted) == 2
     assert (run / "predictions.csv").read_text() == predictions
     pd.testing.assert_frame_equal(after.drop(columns="seconds"), before.drop(columns="seconds"))
-    assert sorted(path.name for path in (run / "classifiers").iterdir()) == ["0.25_0.safetensors", "1.0_0.safetensors"]
+    assert sorted(path.name for path in (run / "classifiers").glob("[!.]*")) == [
+        "0.25_0.safetensors",
+        "1.0_0.safetensors",
+    ]
     classify(store_path, run, options)
     classify(store_path, run, tiny("linear", seeds=1, init=str(encoder), encoder=None))
     assert len(fitted) == 2

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -108,3 +111,32 @@ def test_what_a_loader_process_hands_over_is_shared_memory_of_the_same_bytes() -
     assert batch.is_shared()
     assert batch.untyped_storage().nbytes() == 5 * 2 * 64 * 64
     assert torch.equal(batch, ready.__getitems__(keys))
+
+
+def test_a_loader_process_ends_at_the_word_of_its_training_process_alone() -> None:
+    """SLURM's SIGTERM reaches all processes of a job, and the step at hand needs its batches."""
+    ready = ViewPairs(ReadyPairs())  # type: ignore[arg-type]
+    batches = iter(make_loader(ready, [[(0, 0)]] * 20, workers=1, pin=False))
+    next(batches)
+    (process,) = multiprocessing.active_children()
+    subprocess.run(["kill", "-TERM", str(process.pid)], check=True)
+    subprocess.run(["kill", "-INT", str(process.pid)], check=True)
+    assert sum(1 for _ in batches) == 19
+    batches = iter(make_loader(ready, [[(0, 0)]] * 20, workers=1, pin=False))
+    (process,) = multiprocessing.active_children()
+    process.terminate()
+    process.join(20)
+    assert process.exitcode == 0
+
+
+def test_an_error_that_keeps_loader_processes_in_use_ends_the_program() -> None:
+    script = """
+import torch
+from sonolearn.ssl.loader import make_loader
+held = make_loader({(0, 0): torch.zeros(4)}, [[(0, 0)]] * 99, workers=2, pin=False)
+for _ in held:
+    raise RuntimeError("stop")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith("RuntimeError: stop")

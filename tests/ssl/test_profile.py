@@ -68,7 +68,7 @@ def test_torchs_operators_are_there_under_the_same_names(profiled: Path) -> None
 
 
 def test_the_run_itself_is_as_if_there_had_been_no_profile(profiled: Path, store: Path, tmp_path: Path) -> None:
-    assert {path.name for path in profiled.iterdir()} == {"run.json", "profile"}
+    assert {path.name for path in profiled.iterdir()} == {".checksums", "run.json", "profile"}
     trained = dataclasses.replace(PROFILED, profile=False)
     pretrain([store], profiled, trained)
     pretrain([store], tmp_path / "plain", trained)

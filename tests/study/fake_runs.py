@@ -49,6 +49,7 @@ def write_old_run(folder: Path) -> Path:
     options["views"] = {k: v for k, v in options["views"].items() if k in ("crop_scale", "flip", "blur", "solarize")}
     options["barlow_twins"]["lr_weights"] = 0.2
     (folder / "run.json").write_text(json.dumps({**record, "config": options}))
+    (folder / ".checksums").unlink()
     rows = [{"step": s, "epoch": 0, "part": p, "loss": 10 / s} for s in (10, 20) for p in ("train", "valid")]
     pd.DataFrame(rows).to_csv(folder / "metrics.csv", index=False)
     write_rest(folder, config, {})

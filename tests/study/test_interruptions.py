@@ -204,7 +204,7 @@ def test_a_second_runner_waits_for_the_first_and_both_end_well(
     out = tmp_path / "out"
     runners = [forks.start(plan, "--out", out, *WORKERS, log=tmp_path / f"log{n}") for n in range(2)]
     assert [runner.wait() for runner in runners] == [0, 0]
-    waited = [f"{out}: another runner works on this study; waiting until it ends" in r.said for r in runners]
+    waited = [f"{out}: another sonolearn works there; waiting until it ends" in r.said for r in runners]
     assert sorted(waited) == [False, True]
     assert finished(out, undisturbed)
     # Each task was done once: the second found nothing left.

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
+from sonolearn.checksums import CHECKSUMS
 from sonolearn.console import UserError
 from sonolearn.data.store import Store
 from sonolearn.study.folder import StudyFolder
@@ -60,7 +61,7 @@ def test_a_record_is_standard_json(small_study: Path) -> None:
     def refuse(word: str) -> None:
         raise AssertionError(word)
 
-    for path in (small_study / "runs").iterdir():
+    for path in (small_study / "runs").glob("[!.]*"):
         json.loads(path.read_text(), parse_constant=refuse)
 
 
@@ -81,6 +82,7 @@ def test_a_damaged_record_is_named_with_the_remedy(spoil: object, fault: str, st
     run = sorted(study.finished_runs())[0]
     path = study.run(run)
     path.write_text(spoil(path.read_text()))  # type: ignore[operator]
+    (path.parent / CHECKSUMS).unlink()
     with pytest.raises(UserError) as error:
         read_record(study, run)
     assert str(error.value).startswith(f"{path}: ")

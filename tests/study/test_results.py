@@ -76,6 +76,7 @@ def test_tables_are_made_of_the_records_that_are_there(copied: Path) -> None:
 def test_records_that_are_not_in_the_plan_are_left_out(copied: Path) -> None:
     planned = pd.read_csv(copied / "planned.csv", dtype=str, keep_default_na=False)
     planned.iloc[:4].to_csv(copied / "planned.csv", index=False)
+    (copied / ".checksums").unlink()
     assert write_results(StudyFolder(copied))["run"].tolist() == planned["run"].iloc[:4].tolist()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from planes.labelled_store import write_store
 from sonolearn import cli
+from sonolearn.checksums import CHECKSUMS
 from sonolearn.config import ClassifyConfig, PretrainConfig
 from sonolearn.config.study import StudyRunConfig
 from sonolearn.console import UserError
@@ -23,7 +23,7 @@ from sonolearn.options import read_options
 from sonolearn.planes import frozen
 from sonolearn.planes.classify import classify
 from sonolearn.recipes import classify_layer_asked_for
-from sonolearn.runs import read_json
+from sonolearn.runs import read_json, write_json
 from sonolearn.study import tasks as study_tasks
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.run import run_study
@@ -99,8 +99,10 @@ def test_a_study_gives_what_classify_gives(
 
 def test_what_the_page_needs_is_there(small_study: Path) -> None:
     starts = pd.read_parquet(small_study / "results.parquet")
-    assert {path.stem for path in (small_study / "features").iterdir()} == set(starts.loc[starts["seed"] == 0, "start"])
-    assert len(list((small_study / "cams").iterdir())) == 2
+    assert {path.stem for path in (small_study / "features").glob("[!.]*")} == set(
+        starts.loc[starts["seed"] == 0, "start"]
+    )
+    assert len(list((small_study / "cams").glob("[!.]*"))) == 2
     assert read_json(small_study / "warnings.json") == []
     assert len(read_timings(StudyFolder(small_study))) == 4 + 6 + 12
 
@@ -122,7 +124,7 @@ def test_one_more_seed_runs_only_what_is_new(
     copied: Path, small_data: Path, here: list[HereEngine], tmp_path: Path
 ) -> None:
     before = table_of(copied)
-    kept = {path.name: path.stat().st_mtime_ns for path in (copied / "runs").iterdir()}
+    kept = {path.name: path.stat().st_mtime_ns for path in (copied / "runs").glob("[!.]*")}
     table = run(write_plan(tmp_path / "plan.yaml", small_data, seeds=3), copied, only=("pool=",))
     assert len(table) == 36 + 12
     new = set(table["run"]) - set(before["run"])
@@ -131,7 +133,7 @@ def test_one_more_seed_runs_only_what_is_new(
     assert {table.set_index("run").loc[run, "seed"] for run in new} == {2}
     after = table_of(copied).set_index("run")
     pd.testing.assert_frame_equal(after.loc[before["run"]], before.set_index("run"))
-    assert {path.name: path.stat().st_mtime_ns for path in (copied / "runs").iterdir() if path.name in kept} == kept
+    assert {path.name: path.stat().st_mtime_ns for path in (copied / "runs").glob("[!.]*") if path.name in kept} == kept
 
 
 def test_a_study_that_grew_equals_one_planned_so_from_the_start(
@@ -177,9 +179,9 @@ def test_a_deleted_record_or_pretraining_is_made_again(
 def test_a_damaged_record_stops_with_its_name_and_is_made_again_when_it_is_deleted(
     plan: Path, copied: Path, here: list[HereEngine], small_study: Path
 ) -> None:
-    record = next(path for path in sorted((copied / "runs").iterdir()) if '"finetune"' in path.read_text())
+    record = next(path for path in sorted((copied / "runs").glob("[!.]*")) if '"finetune"' in path.read_text())
     record.write_text(record.read_text()[:500])
-    with pytest.raises(UserError, match=rf"{record.name}: not readable"):
+    with pytest.raises(UserError, match=rf"{record.name}: is damaged"):
         run(plan, copied)
     record.unlink()
     run(plan, copied)
@@ -217,7 +219,7 @@ def test_a_task_that_fails_is_recorded_and_the_others_go_on(
     breaking["pretrain"] = UserError("the loss of step 2 is nan")
     table = run(file, out)
     assert len(table) == 12 + 6
-    (failed,) = (out / "failed").iterdir()
+    (failed,) = (out / "failed").glob("[!.]*")
     entry = read_json(failed)
     assert entry["error"] == "the loss of step 2 is nan"
     assert entry["task"] == "pre-training barlow_twins, seed 1"
@@ -231,7 +233,7 @@ def test_a_task_that_fails_is_recorded_and_the_others_go_on(
     breaking["pretrain"] = None
     table = run(file, out, retry_failed=True)
     assert len(table) == 24
-    assert list((out / "failed").iterdir()) == []
+    assert list((out / "failed").glob("[!.]*")) == []
     whole = table_of(small_study)
     pd.testing.assert_frame_equal(table_of(out), whole[whole["pool"] == ""].reset_index(drop=True))
 
@@ -242,7 +244,7 @@ def test_an_error_that_is_nobodys_mistake_is_recorded_with_its_traceback(
     file, out = write_plan(tmp_path / "plan.yaml", small_data, **FROZEN), tmp_path / "out"
     breaking["knn"] = ZeroDivisionError("by nought")
     run(file, out)
-    entry = read_json(next((out / "failed").iterdir()))
+    entry = read_json(next((out / "failed").glob("[!.]*")))
     assert entry["error"] == "ZeroDivisionError: by nought"
     assert "failing_knn" in entry["trace"]
     assert len(entry["runs"]) == 4
@@ -294,7 +296,7 @@ def test_a_store_that_changed_is_refused_by_its_fingerprint(
 
 def test_a_study_of_another_version_is_refused(plan: Path, copied: Path, refused: Callable[..., str]) -> None:
     record = read_json(copied / "study.json")
-    (copied / "study.json").write_text(json.dumps({**record, "version": 99}))
+    write_json(copied / "study.json", {**record, "version": 99})
     answer = refused(plan, "--out", copied)
     assert answer.startswith(f"{copied}: holds results of version 99 of studies, this sonolearn writes version 1; ")
     assert "give another --out" in answer
@@ -358,7 +360,7 @@ def test_a_test_patient_among_the_unlabelled_scans_is_named_or_refused(
 
 def test_weights_that_saw_a_test_patient_are_named(here: list[HereEngine], small_study: Path, tmp_path: Path) -> None:
     made = next((small_study / "pretrain").iterdir())
-    shutil.copytree(made, tmp_path / "made")
+    shutil.copytree(made, tmp_path / "made", ignore=shutil.ignore_patterns(CHECKSUMS))
     store = write_store(tmp_path / "labelled")
     with h5py.File(store / "frames.h5") as h5:
         key = h5.attrs["key_id"]

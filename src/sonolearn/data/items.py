@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,8 +44,8 @@ class Item:
 
     @property
     def path(self) -> str:
-        """Its file, or the folder of its stills, for the linking table."""
-        return str(self.source.folder_or_file.absolute())
+        """Its file, or the folder of its stills, for the linking table; names that are not UTF-8 with escapes."""
+        return os.fsencode(self.source.folder_or_file.absolute()).decode(errors="backslashreplace")
 
     def changed(self) -> tuple[str, str]:
         """Bytes and time of the last change: if both are as before, so is the content."""
@@ -73,7 +74,7 @@ def unlabelled_items(sources: Sequence[Source], patient_pattern: str | None, pse
 def labelled_items(table: pd.DataFrame, patient_pattern: str | None, pseudonyms: Pseudonyms) -> list[Item]:
     """An item a file of the label table, in the table's order, with the frames that it names."""
     items = []
-    for _, rows in table.groupby(table["path"].map(str), sort=False):
+    for _, rows in table.groupby("path", sort=False):
         first = rows.iloc[0]
         only = None if (rows["frame"] < 0).any() else tuple(sorted({int(f) for f in rows["frame"]}))
         item = Item(Source(first["name"], (Path(first["path"]),)), only, machine=printable(first["machine"]))

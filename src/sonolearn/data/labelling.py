@@ -39,7 +39,7 @@ def check_patients(path: Path, table: pd.DataFrame, pseudonyms: Pseudonyms) -> N
                 f"{path}: patient {pseudonyms.patient(str(patient))} is in more than one part of the split ({where}); "
                 "put all of a patient's rows into one part"
             )
-    for _, group in named.groupby(named["path"].map(str)):
+    for _, group in named.groupby("path"):
         if group["patient"].nunique() > 1:
             raise UserError(f"{path}: {rows_named(group)} give one recording to two patients; keep the right one")
 
@@ -57,7 +57,7 @@ def check_duplicates(path: Path, table: pd.DataFrame, items: Sequence[Item]) -> 
         other = first.setdefault(item.row["scan"], item)
         if other is item:
             continue
-        rows, others = (table[table["path"].map(str) == str(i.source.paths[0])] for i in (item, other))
+        rows, others = (table[table["path"] == i.source.paths[0]] for i in (item, other))
         said = [sorted(zip(r["plane"], r["patient"], r["split"], r["frame"], strict=True)) for r in (rows, others)]
         if said[0] != said[1]:
             both = rows_named(pd.concat([others, rows]))
@@ -102,7 +102,7 @@ def check_alike(
 def label_rows(
     path: Path,
     table: pd.DataFrame,
-    blocks: Mapping[str, tuple[int, Block]],
+    blocks: Mapping[Path, tuple[int, Block]],
     config: PrepareConfig,
     pseudonyms: Pseudonyms,
 ) -> pd.DataFrame:
@@ -121,9 +121,9 @@ def label_rows(
     found: list[dict[str, Any]] = []
     lost = 0
     for row in table.to_dict("records"):
-        if str(row["path"]) not in blocks:
+        if row["path"] not in blocks:
             continue
-        first, block = blocks[str(row["path"])]
+        first, block = blocks[row["path"]]
         scan = block.row["scan"]
         if row["scan"]:
             scan = pseudonyms.scan(f"recording {block.row['patient']} {row['scan']}")

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
+import glob
+import io
 import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
 
 from sonolearn.config import Columns
-from sonolearn.console import UserError
-from sonolearn.data.scans.find import is_media, natural
+from sonolearn.console import UserError, warn
+from sonolearn.data.scans.find import may_be_file, media_below, natural
 from sonolearn.data.store import PARTS
 
 # What a table is after reading. `line` is the row as a spreadsheet counts it (the header is row 1); `frame` is -1 for
 # the whole file; empty texts where the table does not say. Patients are raw ids.
 READ_COLUMNS = ("line", "path", "name", "plane", "patient", "split", "machine", "scan", "frame")
 _SHOWN = 5
+_NO_VALUES = frozenset(("nan", "none", "null", "<na>", "#n/a"))
 
 
 def read_labels(path: Path, columns: Columns, patient_pattern: str | None) -> pd.DataFrame:
@@ -41,12 +48,39 @@ def read_labels(path: Path, columns: Columns, patient_pattern: str | None) -> pd
             for name, p in zip(table["name"], table["patient"], strict=True)
         ]
     _check_twice(table, path)
+    for one, other in spelt_alike(table["plane"]):
+        warn(
+            f"{path}: the planes {one!r} and {other!r} are spelt nearly alike but count as two; "
+            "if they are one, write them alike"
+        )
+    for plane in sorted(set(table["plane"])):
+        if plane.lower() in _NO_VALUES:
+            warn(
+                f"{path}: {plane!r} counts as a plane like any other; delete its rows if it stands for a missing value"
+            )
+    if spelt_alike(table["patient"]):
+        warn(
+            f"{path}: some patients' ids differ only in case, spaces or hyphens, but count as different patients; "
+            "if they are not, a patient may be in two parts of the split"
+        )
     if table["plane"].nunique() < 2:
         raise UserError(
             f"{path}: all images are of one plane ({table['plane'].iloc[0]}); a classifier needs at least two"
         )
     order = sorted(range(len(table)), key=lambda i: (natural(table["name"].iloc[i]), table["frame"].iloc[i]))
     return table.iloc[order].reset_index(drop=True)
+
+
+def spelt_alike(values: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of different values that are equal but for case, spaces, hyphens and underscores.
+
+    >>> spelt_alike(["4CH", "lvot", "LVOT", "4-ch"])
+    [('4-ch', '4CH'), ('LVOT', 'lvot')]
+    """
+    alike = defaultdict(list)
+    for value in sorted(set(values)):
+        alike[re.sub(r"[\s_-]", "", value.casefold())].append(value)
+    return sorted((same[0], other) for same in alike.values() for other in same[1:])
 
 
 def patient_in(name: str, pattern: str) -> str | None:
@@ -59,18 +93,24 @@ def patient_in(name: str, pattern: str) -> str | None:
 
 
 def _from_csv(path: Path, columns: Columns, patient_pattern: str | None) -> pd.DataFrame:
-    raw = _read_csv(path)
-    names = _column_names(path, raw, columns)
+    header, rows = _read_csv(path)
+    names = _column_names(path, header, columns)
     if "patient" not in names and patient_pattern is None:
         raise UserError(
             f"{path}: has no column {columns.patient!r}, and splits need the patient; name the column with "
             "--columns.patient, or give --patient_pattern to find the patient in the image's path"
         )
-    table = pd.DataFrame({ours: raw[theirs].str.strip() for ours, theirs in names.items()})
-    table["line"] = raw.index + 2
+    places = {ours: header.index(theirs) for ours, theirs in names.items()}
+    table = pd.DataFrame({ours: [cells[i] for _, cells in rows] for ours, i in places.items()}, dtype=object)
+    for column in set(places) - {"image"}:
+        # A letter composed and decomposed (macOS) looks the same, so it is the same.
+        table[column] = table[column].map(lambda text: unicodedata.normalize("NFC", text))
+    table["line"] = [line for line, _ in rows]
     for column in ("split", "machine", "scan", "patient"):
         if column not in table:
             table[column] = ""
+    # What pandas writes for a missing value is an id of nobody; classes may be called so.
+    table["patient"] = table["patient"].where(~table["patient"].str.lower().isin(_NO_VALUES), "")
     required = ["image", "plane", *(["patient"] if "patient" in names else [])]
     for column in required:
         _refuse_rows(
@@ -83,52 +123,73 @@ def _from_csv(path: Path, columns: Columns, patient_pattern: str | None) -> pd.D
     _check_split(path, table, names.get("split", "split"))
     table["frame"] = _frames(path, table, names)
     table["name"] = [Path(image).as_posix() for image in table["image"]]
-    table["path"] = [path.parent / image for image in table["image"]]
-    there = {image: (path.parent / image).is_file() for image in table["image"].unique()}
-    missing = [image for image, exists in there.items() if not exists]
+    files = {image: file_named(path.parent, image) for image in table["image"].unique()}
+    missing = [image for image, file in files.items() if not may_be_file(file)]
     if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
         raise UserError(
-            f"{path}: {len(missing)} of {len(there)} images do not exist ({shown}); paths in column "
-            f"{names['image']!r} are relative to {path.parent}: correct them, or move the table"
+            f"{path}: {len(missing)} of {len(files)} {_where_missing(missing, path.parent, names['image'])}"
         )
+    table["path"] = table["image"].map(files)
     return table[list(READ_COLUMNS)]
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and every row that is not empty with its number in a spreadsheet; all as long as the header."""
     try:
-        raw = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True, sep=_separator(path)
-        )
+        text = path.read_text(encoding="utf-8-sig")
+        # Spreadsheets of many countries write semicolons: what the header holds more of.
+        separator = max(",;\t", key=text.lstrip().partition("\n")[0].count)
+        reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True, strict=True)
+        cells = [[cell.strip() for cell in row] for row in reader]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not text in UTF-8; save it as CSV in UTF-8") from error
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-        raise UserError(f"{path}: cannot be read as CSV ({str(error).strip()}); save it as CSV in UTF-8") from error
-    if raw.empty:
+    except (csv.Error, OSError) as error:
+        raise UserError(f"{path}: cannot be read as CSV ({error}); save it as CSV in UTF-8") from error
+    rows = [(line, row) for line, row in enumerate(cells, 1) if any(row)]
+    if len(rows) < 2:
         raise UserError(f"{path}: has no rows; give an image a row")
-    raw.columns = [str(c).strip() for c in raw.columns]
-    return raw.fillna("")
+    (_, header), rows = rows[0], rows[1:]
+    if header[0].lower().startswith("sep="):
+        raise UserError(f"{path}: its first line, {header[0]}{separator}, is not the header; delete that line")
+    for line, row in rows:
+        if any(row[len(header) :]):
+            quoting = f"put values that contain {separator!r} into quotes"
+            raise UserError(f"{path}: row {line} has more values than the header has columns; {quoting}")
+    return header, [(line, [*row, *[""] * len(header)][: len(header)]) for line, row in rows]
 
 
-def _separator(path: Path) -> str:
-    """Spreadsheets of many countries write semicolons: what the header holds more of."""
-    with path.open(encoding="utf-8-sig") as file:
-        header = file.readline()
-    return max(",;\t", key=header.count)
+def file_named(folder: Path, image: str) -> Path:
+    """The file that a table means, though its name may be composed in another way than in the table."""
+    names = (image, unicodedata.normalize("NFC", image), unicodedata.normalize("NFD", image))
+    return next((folder / name for name in names if may_be_file(folder / name)), folder / image)
 
 
-def _column_names(path: Path, raw: pd.DataFrame, columns: Columns) -> dict[str, str]:
+def _where_missing(images: list[str], folder: Path, column: str) -> str:
+    """What to say of images that do not exist."""
+    shown = ", ".join(images[:_SHOWN]) + (", ..." if len(images) > _SHOWN else "")
+    found = [
+        next((folder / image).parent.glob(f"{glob.escape(Path(image).name)}.*"), None) for image in images[:_SHOWN]
+    ]
+    endings = sorted({file.suffix for file in found if file})
+    if len(endings) == 1 and None not in found:
+        return f"images do not exist ({shown}), but they do with the ending {endings[0]}; add it in column {column!r}"
+    relative = f"paths in column {column!r} are relative to {folder}: correct them, or move the table"
+    return f"images do not exist ({shown}); {relative}"
+
+
+def _column_names(path: Path, header: list[str], columns: Columns) -> dict[str, str]:
     """Our name of each column that the table has -> its name there."""
-    there = list(raw.columns)
     default = asdict(Columns())
     names = {}
     for ours, theirs in asdict(columns).items():
-        if theirs in there:
+        if header.count(theirs) > 1:
+            raise UserError(f"{path}: has {header.count(theirs)} columns {theirs!r}; rename or delete all but one")
+        if theirs in header:
             names[ours] = theirs
         elif theirs != default[ours] or ours in ("image", "plane"):
-            free = [column for column in there if column not in asdict(columns).values()]
+            free = [column for column in header if column and column not in asdict(columns).values()]
             near = difflib.get_close_matches(theirs, free, n=1)
-            guess = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, there[:8]))}"
+            guess = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, header[:8]))}."
             raise UserError(f"{path}: has no column {theirs!r}; {guess} Name it with --columns.{ours}")
     return names
 
@@ -150,11 +211,14 @@ def _frames(path: Path, table: pd.DataFrame, names: dict[str, str]) -> pd.Series
     """Frame numbers; -1 where there is none."""
     if "frame" not in table:
         return pd.Series(-1, index=table.index)
-    wrong = table[~table["frame"].str.fullmatch(r"\d*")]
+    # pandas writes whole numbers beside missing ones as 3.0.
+    number = table["frame"].str.replace(r"\.0+$", "", regex=True)
+    number = number.where(~number.str.lower().isin(_NO_VALUES), "")
+    wrong = table[~number.str.fullmatch(r"[0-9]*")]
     _refuse_rows(
         path, wrong, f"has no whole number from 0 in column {names['frame']!r}", "write the number of the frame"
     )
-    return table["frame"].replace("", "-1").astype(int)
+    return number.replace("", "-1").astype(int)
 
 
 def _check_twice(table: pd.DataFrame, path: Path) -> None:
@@ -179,12 +243,12 @@ def _from_folders(root: Path) -> pd.DataFrame:
     rows = [
         (0, file, file.relative_to(root).as_posix(), folder.name, "", "", "", "", -1)
         for folder in folders
-        for file in sorted(folder.rglob("*"))
-        if is_media(file)
+        for _, files in media_below(folder)
+        for file in files
     ]
     if not rows:
         raise UserError(f"{root}: has no sub-folders with images; make a folder for each plane, or give a CSV")
-    return pd.DataFrame(rows, columns=list(READ_COLUMNS))
+    return pd.DataFrame(rows, columns=list(READ_COLUMNS), dtype=object)  # text that is not UTF-8 is no pandas text
 
 
 def _refuse_rows(path: Path, wrong: pd.DataFrame, fault: str, remedy: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sonolearn.checksums import intact
 from sonolearn.console import UserError, say, warn
 from sonolearn.data.doubts import left_out
 from sonolearn.data.items import Item
@@ -82,7 +83,7 @@ def rejected_table(out: Path, items: Sequence[Item], blocks: Sequence[Block], ke
         keep: those of earlier calls stay, too.
     """
     file = out / REJECTED
-    before = pd.read_csv(file, dtype=str, keep_default_na=False) if keep and file.exists() else pd.DataFrame()
+    before = pd.read_csv(intact(file), dtype=str, keep_default_na=False) if keep and file.exists() else pd.DataFrame()
     now = pd.DataFrame([item.row for item in items if item.outcome == "rejected"])
     table = pd.concat([before, now]).reindex(columns=list(REJECTED_COLUMNS)).drop_duplicates("scan", keep="last")
     table["share"] = pd.to_numeric(table["share"])

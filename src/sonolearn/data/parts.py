@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sonolearn.checksums import checksum_of
 from sonolearn.config import CleaningConfig
 from sonolearn.console import UserError
 from sonolearn.data.cleaning.clean import Cleaned, clean
@@ -24,7 +25,7 @@ from sonolearn.data.pseudonyms import Pseudonyms
 from sonolearn.data.scans.guarded import open_guarded, own_fault
 from sonolearn.data.scans.scan import Pixels, Rejected, Scan
 from sonolearn.data.texts import keep_crops
-from sonolearn.runs import hash_of, naming_disk_errors, write_json, writing
+from sonolearn.runs import hash_of, naming_disk_errors, read_json, write_json, writing
 
 PARTS_FOLDER = "parts"
 Row = dict[str, Any]
@@ -68,9 +69,9 @@ def make_part(task: Task) -> Row:
     """Read, clean and write one scan unless its part is there already; give its row.
 
     Returns:
-        The row of the table of scans with `index`, `time` and `digest` of its frames, and the `print` of a still; or,
-        for a scan that cannot be used, `reason` and `message`; or `scan` alone where the store holds it. `patient` is
-        the pseudonym of the header's patient, or empty.
+        The row of the table of scans with `index`, `time` and `checksum` of each frame, the `digest` of all, and the
+        `print` of a single one; or, for a scan that cannot be used, `reason` and `message`; or `scan` alone where the
+        store holds it. `patient` is the pseudonym of the header's patient, or empty.
     """
     try:
         scan = task.pseudonyms.scan(content_hash(task.paths))
@@ -87,10 +88,10 @@ def make_part(task: Task) -> Row:
         return {"scan": scan}
     file = task.folder / f"{name}.json"
     if file.exists():
-        row: Row = json.loads(file.read_text(encoding="utf-8"))
+        row: Row = read_json(file)
         return row
     row = _made(task, scan, name)
-    write_json(file, row)
+    write_json(file, row, checksum=False)
     return row
 
 
@@ -102,8 +103,8 @@ def _made(task: Task, scan: str, name: str) -> Row:
         kind = opened.kind
         _check_wanted(opened.count, task.only)
         cleaned = clean(opened, options.size, options.frame_skip, task.only, options.cleaning)
-        with writing(task.folder / f"{name}.frames") as temporary:
-            written = _write_frames(cleaned, temporary, still=kind == "still")
+        with writing(task.folder / f"{name}.frames", checksum=False) as temporary:
+            written = _write_frames(cleaned, temporary)
             _check_wanted(cleaned.taken if task.only and cleaned.taken < len(task.only) else None, task.only)
         row = _row(scan, opened, cleaned, task.pseudonyms) | written | {"only": task.only}
     except Rejected as rejection:
@@ -120,10 +121,10 @@ def _check_wanted(count: int | None, only: tuple[int, ...] | None) -> None:
         raise Rejected("no_such_frame", f"frame {max(only)} was asked for; the scan has frames 0 to {count - 1}")
 
 
-def _write_frames(cleaned: Cleaned, file: Path, still: bool) -> Row:
+def _write_frames(cleaned: Cleaned, file: Path) -> Row:
     """Append frames as they come; give what is known only at the end."""
     digest = hashlib.blake2b(digest_size=8)
-    index, time = [], []
+    index, time, checksums = [], [], []
     pixels: Pixels | None = None
     with file.open("wb") as out:
         for frame in cleaned.frames:
@@ -132,11 +133,13 @@ def _write_frames(cleaned: Cleaned, file: Path, still: bool) -> Row:
             with naming_disk_errors(file.parent):
                 out.write(data)
             digest.update(data)
+            checksums.append(checksum_of(data))
             index.append(frame.index)
             time.append(None if math.isnan(frame.time) else round(frame.time, 4))
     digest.update(json.dumps([index, time]).encode())
-    found = [int(part) for part in fingerprint(pixels)] if still and pixels is not None else None
-    return {"frames": len(index), "digest": digest.hexdigest(), "index": index, "time": time, "print": found}
+    found = [int(part) for part in fingerprint(pixels)] if len(index) == 1 and pixels is not None else None
+    row = {"frames": len(index), "digest": digest.hexdigest(), "index": index, "time": time}
+    return {**row, "checksum": checksums, "print": found}
 
 
 def _row(scan: str, opened: Scan, cleaned: Cleaned, pseudonyms: Pseudonyms) -> Row:
@@ -179,7 +182,7 @@ def _write_pictures(task: Task, name: str, cleaned: Cleaned | None) -> str:
     keep_crops(task.private, name, text_crops(examples))
     if not examples:
         return ""
-    with writing(task.folder / f"{name}.jpg") as temporary:
+    with writing(task.folder / f"{name}.jpg", checksum=False) as temporary:
         temporary.write_bytes(sheet_of(examples))
     return f"{name}.jpg"
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from sonolearn.config import PrepareConfig
 from sonolearn.console import Interrupted, UserError, warn
-from sonolearn.data.alike import alike_stills, alike_table
+from sonolearn.data.alike import alike_scans, alike_table
 from sonolearn.data.items import Item, labelled_items, outside_stores, remember, unchanged_scans, unlabelled_items
 from sonolearn.data.labelling import check_alike, check_duplicates, check_patients, label_rows
 from sonolearn.data.labels import read_labels
@@ -26,14 +26,14 @@ from sonolearn.data.store import DUPLICATES, LABELS, REJECTED, Store
 from sonolearn.data.storing import DRY_RUN, Block, check_free, claim_store, is_begun, write_store
 from sonolearn.data.texts import write_texts_page
 from sonolearn.data.work import run_tasks
-from sonolearn.runs import naming_disk_errors
+from sonolearn.runs import AnyPath, naming_disk_errors, paths_of
 
 
-def prepare(paths: Sequence[Path], out: Path, labels: Path | None, config: PrepareConfig) -> Store:
+def prepare(paths: AnyPath | Sequence[AnyPath], out: AnyPath, labels: AnyPath | None, config: PrepareConfig) -> Store:
     """Read scans and stills, clean them, and write or extend a store of grey frames.
 
     Args:
-        paths: files and folders of unlabelled scans; none where `labels` is given.
+        paths: a file or folder of unlabelled scans, or several; none where `labels` is given.
         out: the store's folder. Started again it continues; with more paths it grows. A labelled store becomes what
             its table says.
         labels: a label table (CSV), or a folder with a sub-folder for each plane.
@@ -44,14 +44,15 @@ def prepare(paths: Sequence[Path], out: Path, labels: Path | None, config: Prepa
         UserError: nothing readable, a mistake in the label table, another store in `out`, a full disk.
         Interrupted: Ctrl-C; what was read is kept.
     """
+    paths, out, labels = paths_of(paths), Path(out), None if labels is None else Path(labels)
     if bool(paths) == (labels is not None):
         raise UserError("give either files and folders to read, or --labels with a table or a folder, not both")
-    private = private_folder(Path(out), config.key)
+    private = private_folder(out, config.key)
     table, sources = None, []
     if labels is not None:
         table = read_labels(labels, config.columns, config.patient_pattern)
     else:
-        sources = outside_stores(find_sources([Path(p) for p in paths]))
+        sources = outside_stores(find_sources(paths))
         if not sources:
             raise UserError(f"{', '.join(map(str, paths))}: no DICOM file, video or image there")
     pseudonyms = open_private(private)
@@ -61,10 +62,10 @@ def prepare(paths: Sequence[Path], out: Path, labels: Path | None, config: Prepa
         items = labelled_items(table, config.patient_pattern, pseudonyms)
     else:
         items = unlabelled_items(sources, config.patient_pattern, pseudonyms)
-    job = Job(Path(out), private, pseudonyms, config, labels, table)
+    job = Job(out, private, pseudonyms, config, labels, table)
     if config.dry_run:
         # Of a part of a table, neither split nor classes could be right: its images are looked at like any others.
-        job = Job(_dry_run_folder(Path(out)), private, pseudonyms, config)
+        job = Job(_dry_run_folder(out), private, pseudonyms, config)
         count = min(config.dry_run, len(items))
         items = [items[len(items) * k // count] for k in range(count)]
     try:
@@ -108,7 +109,7 @@ def _dry_run_folder(out: Path) -> Path:
 def _store(job: Job, items: list[Item]) -> list[Block]:
     """Read what is missing, write the store and the linking table, then delete the parts."""
     blocks = _read(job, items)
-    alike = alike_stills(blocks, job.config.size)
+    alike = alike_scans(blocks, job.config.size)
     tables = {
         REJECTED: rejected_table(job.out, items, blocks, keep=job.labels is None),
         DUPLICATES: alike_table(alike),
@@ -116,7 +117,7 @@ def _store(job: Job, items: list[Item]) -> list[Block]:
     if job.labels is not None and job.table is not None:
         tables[LABELS] = _label_table(job, job.labels, job.table, items, blocks, alike)
     if alike:
-        warn(f"{len(alike)} pairs of stills are nearly the same picture; {job.out / DUPLICATES} lists them")
+        warn(f"{len(alike)} pairs of scans show the same picture, or nearly; {job.out / DUPLICATES} lists them")
     write_store(job.out, blocks, job.options, job.pseudonyms.key_id, tables)
     remember(items, job.private, job.out)
     drop_parts(job.out)
@@ -166,7 +167,7 @@ def _label_table(
         first[block.name] = (row, block)
         row += block.count
     check_duplicates(labels, table, items)
-    read = {str(item.source.paths[0]): first[item.name] for item in items if item.outcome == "stored"}
+    read = {item.source.paths[0]: first[item.name] for item in items if item.outcome == "stored"}
     rejected = sum(item.outcome == "rejected" for item in items)
     if rejected:
         warn(f"{rejected} of {len(items)} labelled files cannot be used; the others go on")

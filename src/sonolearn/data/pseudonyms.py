@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sonolearn.console import UserError
-from sonolearn.runs import naming_disk_errors, writing
+from sonolearn.checksums import intact
+from sonolearn.console import UserError, warn
+from sonolearn.runs import alone_in, naming_disk_errors, writing
 
 if TYPE_CHECKING:
     import pandas as pd  # at run time where it is needed: each process that reads scans imports this file
@@ -63,7 +60,7 @@ class Pseudonyms:
         return f"S-{self._digest('scan', content)[:16]}"
 
     def _digest(self, what: str, text: str) -> str:
-        return hmac.new(self.key, f"{what}\0{text}".encode(), hashlib.sha256).hexdigest()
+        return hmac.new(self.key, f"{what}\0{text}".encode(errors="surrogateescape"), hashlib.sha256).hexdigest()
 
 
 def private_folder(store: Path, named: Path | None) -> Path:
@@ -81,31 +78,32 @@ def open_private(folder: Path) -> Pseudonyms:
         UserError: the key is damaged or cannot be read, or the folder cannot be made.
     """
     file = folder / KEY_FILE
+    with naming_disk_errors(folder):
+        if not file.exists():
+            _make(folder)
+        text = intact(file).read_text(encoding="ascii", errors="replace").strip()
     try:
-        with naming_disk_errors(folder):
-            if not file.exists():
-                _make(folder)
-            key = bytes.fromhex(file.read_text(encoding="ascii").strip())
-    except ValueError as error:
-        raise UserError(f"{file}: is not a key of sonolearn; restore it from a copy") from error
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
     if len(key) != _KEY_BYTES:
         raise UserError(f"{file}: is not a key of sonolearn; restore it from a copy")
     return Pseudonyms(key)
 
 
 def _make(folder: Path) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
-    (folder / README).write_text(_README, encoding="utf-8")
-    # Written whole under another name and linked: of two commands that start together, both take the first key.
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".key")
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(_KEY_BYTES) + "\n")
-        with suppress(FileExistsError):
-            os.link(temporary, folder / KEY_FILE)
-    finally:
-        Path(temporary).unlink()
+    # Of two commands that start together, the second takes the key of the first.
+    with alone_in(folder):
+        if (folder / KEY_FILE).exists():
+            return
+        try:
+            folder.chmod(0o700)
+        except OSError:
+            warn(f"{folder}: its permissions cannot be set, so others may be able to read it; --key keeps it elsewhere")
+        (folder / README).write_text(_README, encoding="utf-8")
+        with writing(folder / KEY_FILE) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.write_text(secrets.token_hex(_KEY_BYTES) + "\n", encoding="ascii")
 
 
 def read_sources(folder: Path) -> pd.DataFrame:
@@ -130,20 +128,10 @@ def update_sources(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """Add rows to the linking table, in place of those with the same store and path; whole or not at all."""
     import pandas as pd
 
-    with naming_disk_errors(folder), _locked(folder / ".lock"):
+    with alone_in(folder):
         table = pd.concat([read_sources(folder), pd.DataFrame(rows, columns=list(SOURCE_COLUMNS), dtype=str)])
         table = table.drop_duplicates(["store", "path"], keep="last")
-        with writing(folder / SOURCES) as temporary:
+        # Without a checksum: people sort and filter it, and a wrong line only lets its file be read again.
+        with writing(folder / SOURCES, checksum=False) as temporary:
             temporary.touch(mode=0o600)
             table.to_csv(temporary, index=False)
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    """Let one process at a time through; the system frees the lock when a process dies."""
-    with file.open("w") as handle:
-        if sys.platform != "win32":
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -1,11 +1,12 @@
 """The store: a folder with every clean grey frame of a data set in one HDF5 file, and its tables.
 
     frames.h5      frames (N, S, S) uint8, one raw chunk a frame; scan (N,) row in scans.csv; index (N,) frame number
-                   in the recording; time (N,) seconds since its start, NaN for stills
+                   in the recording; time (N,) seconds since its start, NaN for stills; checksum (N,) XXH3 of the frame
     scans.csv      a row a scan: pseudonyms of scan and patient, machine, kind, first row and count of its frames, ...
     labels.csv     labelled stores only, a row a labelled frame: row in frames.h5, plane, patient, split, machine, scan
     rejected.csv   a row a rejected scan, with the reason
-    duplicates.csv pairs of stills that are nearly the same picture
+    duplicates.csv pairs of scans with the same frame, and of stills that are nearly the same picture
+    .checksums     of the tables, see `sonolearn.checksums`
     report.html    the page to accept the data set by, with its pictures in the folder report
 
 No patient id, name, date or file name is in it: pseudonyms only. Of a header it keeps the machine's make and model.
@@ -15,20 +16,22 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import NoReturn
 
 import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sonolearn.checksums import checksum_of, intact
 from sonolearn.console import UserError
 from sonolearn.runs import hash_file, hash_of
 
 FORMAT = "sonolearn-store"
-VERSION = 2
+VERSION = 3
 FRAMES, SCANS, LABELS, REJECTED = "frames.h5", "scans.csv", "labels.csv", "rejected.csv"
 DUPLICATES = "duplicates.csv"
 # Stands in the folder while its tables and frames are being replaced: they may not belong together then.
@@ -64,16 +67,14 @@ class Store:
             )
         if not file.is_file():
             raise UserError(f"{self.path}: is no store (it has no {FRAMES}); make one with `sonolearn prepare`")
-        try:
-            with h5py.File(file, "r") as h5:
-                check_version(file, h5)
-                self.size = int(h5["frames"].shape[1])
-                self.key_id = str(h5.attrs["key_id"])
-                self._content = str(h5.attrs["fingerprint"])
-                self.scan_of_frame: NDArray[np.int32] = h5["scan"][:]
-                self.time_of_frame: NDArray[np.float32] = h5["time"][:]
-        except (OSError, KeyError) as error:
-            self._refuse(error)
+        with open_frames(file) as h5:
+            self.size = int(h5["frames"].shape[1])
+            self.key_id = text_of(h5, "key_id")
+            self._content = text_of(h5, "fingerprint")
+            self.scan_of_frame: NDArray[np.int32] = h5["scan"][:]
+            self.time_of_frame: NDArray[np.float32] = h5["time"][:]
+            self._checksums: NDArray[np.uint64] = h5["checksum"][:]
+        self._checked = bytearray(len(self))
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -82,9 +83,8 @@ class Store:
     @cached_property
     def scans(self) -> pd.DataFrame:
         """The table of scans, a row a scan, in the order of `scan_of_frame`."""
-        return pd.read_csv(
-            self.path / SCANS, dtype={"scan": str, "patient": str, "machine": str}, keep_default_na=False
-        )
+        text = dict.fromkeys(("scan", "patient", "machine"), str)
+        return pd.read_csv(intact(self.path / SCANS), dtype=text, keep_default_na=False)
 
     @cached_property
     def labels(self) -> pd.DataFrame | None:
@@ -93,7 +93,7 @@ class Store:
         if not file.exists():
             return None
         text = dict.fromkeys(("plane", "patient", "split", "machine", "scan"), str)
-        return pd.read_csv(file, dtype=text, keep_default_na=False)
+        return pd.read_csv(intact(file), dtype=text, keep_default_na=False)
 
     @cached_property
     def planes(self) -> tuple[str, ...]:
@@ -122,23 +122,29 @@ class Store:
             (n, S, S) uint8, 0 to 255.
 
         Raises:
-            UserError: frames.h5 is cut off, or its frames do not lie as this version writes them.
+            UserError: frames.h5 is damaged, or its frames do not lie as this version writes them.
         """
         frames = out if out is not None else np.empty((len(rows), self.size, self.size), np.uint8)
-        file, whole = self._file, self.size**2
-        for target, place in zip(frames, self._places[rows].tolist(), strict=True):
-            # A frame is a raw chunk, a piece of the file as it is: the system copies it to where it belongs. HDF5 would
-            # take as long again to find it, and mapped memory reads four times as much of a file that is not cached.
-            if os.preadv(file, (target.data,), place) != whole:
-                self._refuse("it is cut off")
+        for frame, row in zip(frames, rows.tolist(), strict=True):
+            self._fill(frame, row)
         return frames
 
     def frame(self, row: int) -> Frames:
         """Read one frame, (S, S) uint8, 0 to 255; errors as of `read`."""
         frame = np.empty((self.size, self.size), np.uint8)
-        if os.preadv(self._file, (frame.data,), self._places.item(row)) != frame.nbytes:
-            self._refuse("it is cut off")
+        self._fill(frame, row)
         return frame
+
+    def _fill(self, frame: Frames, row: int) -> None:
+        """Read one frame into an array that lies in memory in one piece."""
+        # A frame is a raw chunk, a piece of the file as it is: the system copies it to where it belongs. HDF5 would
+        # take as long again to find it, and mapped memory reads four times as much of a file that is not cached.
+        if os.preadv(self._file, (frame.data,), self._places.item(row)) != frame.nbytes:
+            raise damaged(self.path / FRAMES, "it is cut off")
+        if not self._checked[row]:  # once a process: checking takes a third of the time of reading
+            if checksum_of(frame.data) != self._checksums.item(row):
+                raise damaged(self.path / FRAMES, f"frame {row} is not as it was written")
+            self._checked[row] = True
 
     @cached_property
     def _file(self) -> int:
@@ -151,33 +157,50 @@ class Store:
     def _places(self) -> NDArray[np.int64]:
         """(N,) where each frame begins in the file, in bytes; finding them takes about 5 s for a million frames."""
         places = np.full(len(self), -1)
-        with h5py.File(self.path / FRAMES, "r") as h5:
 
-            def take(chunk: h5py.h5d.StoreInfo) -> None:
-                if chunk.size == self.size**2 and chunk.filter_mask == 0:
-                    places[chunk.chunk_offset[0]] = chunk.byte_offset
+        def take(chunk: h5py.h5d.StoreInfo) -> None:
+            if chunk.size == self.size**2 and chunk.filter_mask == 0:
+                places[chunk.chunk_offset[0]] = chunk.byte_offset
 
+        with open_frames(self.path / FRAMES) as h5:
             h5["frames"].id.chunk_iter(take)
         if (missing := np.flatnonzero(places < 0)).size:
-            self._refuse(f"row {missing[0]} holds no frame")
+            raise damaged(self.path / FRAMES, f"row {missing[0]} holds no frame")
         return places
 
     def __getstate__(self) -> dict[str, object]:
         """Pickle without the open file, for loader processes that are spawned."""
         return {name: value for name, value in self.__dict__.items() if name != "_file"}
 
-    def _refuse(self, damage: object) -> NoReturn:
-        raise UserError(f"{self.path / FRAMES}: is damaged ({damage}); make it again with `sonolearn prepare`")
 
-
-def check_version(file: Path, h5: h5py.File) -> None:
-    """Refuse frames that another version of sonolearn wrote.
+@contextmanager
+def open_frames(file: Path) -> Iterator[h5py.File]:
+    """frames.h5 for reading; without HDF5's own lock, which some network disks do not have, as it is never changed.
 
     Raises:
-        UserError: its frames were cleaned otherwise, or lie otherwise.
+        UserError: it is damaged, or another version of sonolearn wrote it, whose frames were cleaned or lie otherwise.
     """
-    if (h5.attrs.get("format"), h5.attrs.get("version")) != (FORMAT, VERSION):
-        raise UserError(
-            f"{file}: is a store of version {h5.attrs.get('version')}, this sonolearn cleans scans otherwise and reads "
-            f"version {VERSION}; make it again with `sonolearn prepare`, in another folder or after deleting this one"
-        )
+    try:
+        with h5py.File(file, "r", locking=False) as h5:
+            if (text_of(h5, "format"), h5.attrs.get("version")) != (FORMAT, VERSION):
+                raise UserError(
+                    f"{file}: is a store of version {h5.attrs.get('version')}, this sonolearn cleans scans otherwise "
+                    f"and reads version {VERSION}; make it again with `sonolearn prepare`, in another folder or after "
+                    "deleting this one"
+                )
+            yield h5
+    except (UserError, PermissionError):
+        raise
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:  # as HDF5 and JSON meet damage
+        raise damaged(file, error) from error
+
+
+def text_of(h5: h5py.File, attribute: str) -> str:
+    """A text of frames.h5; those of `prepare` have a fixed length."""
+    text = h5.attrs[attribute]
+    return text.decode() if isinstance(text, bytes) else str(text)
+
+
+def damaged(file: Path, damage: object) -> UserError:
+    """What to raise of a file of frames that is not as it was written."""
+    return UserError(f"{file}: is damaged ({damage}); delete the store and make it again with `sonolearn prepare`")

@@ -13,10 +13,11 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from sonolearn.checksums import CHECKSUMS, checksum_of, current_lines
 from sonolearn.console import UserError
 from sonolearn.data.parts import Options, part_name, parts_folder, remove_leftovers
 from sonolearn.data.report import PICTURES, write_report
-from sonolearn.data.store import FORMAT, FRAMES, REJECTED, SCANS, UNFINISHED, VERSION, check_version
+from sonolearn.data.store import FORMAT, FRAMES, REJECTED, SCANS, UNFINISHED, VERSION, damaged, open_frames, text_of
 from sonolearn.runs import flat, hash_of, is_leftover, plain, read_json, write_json, write_text, writing
 
 SCAN_COLUMNS = (
@@ -37,7 +38,7 @@ class Block:
     """The frames of one scan, and where they lie now."""
 
     row: Mapping[str, Any]
-    """Its row of the table of scans (without `first`), with `index` and `time` of its frames, and
+    """Its row of the table of scans (without `first`), with `index`, `time` and `checksum` of its frames, and
     `only`, the frames that were asked for."""
     file: Path
     """Raw frames of a part, or the frames.h5 that holds it."""
@@ -55,13 +56,23 @@ class Block:
         return len(self.row["index"])
 
     def read(self, size: int) -> Iterator[bytes]:
-        """The frames one by one."""
+        """The frames one by one.
+
+        Raises:
+            UserError: one is not as it was written.
+        """
+        for data, checksum in zip(self._stored(size), self.row["checksum"], strict=True):
+            if checksum_of(data) != checksum:
+                raise damaged(self.file, "a frame is not as it was written")
+            yield data
+
+    def _stored(self, size: int) -> Iterator[bytes]:
         if self.first is None:
             with self.file.open("rb") as part:
                 for _ in range(self.count):
                     yield part.read(size * size)
             return
-        with h5py.File(self.file, "r") as h5:
+        with open_frames(self.file) as h5:
             chunks = h5["frames"].id
             for row in range(self.first, self.first + self.count):
                 yield chunks.read_direct_chunk((row, 0, 0))[1]
@@ -71,12 +82,11 @@ def stored_rows(folder: Path) -> list[dict[str, Any]] | None:
     """The rows of the table of scans as frames.h5 holds them; None where there is no store.
 
     Raises:
-        UserError: another version wrote the store.
+        UserError: another version wrote the store, or it is damaged.
     """
     if not (folder / FRAMES).is_file():
         return None
-    with h5py.File(folder / FRAMES, "r") as h5:
-        check_version(folder / FRAMES, h5)
+    with open_frames(folder / FRAMES) as h5:
         rows: list[dict[str, Any]] = json.loads(bytes(h5["scans"][:]))
         return rows
 
@@ -89,14 +99,15 @@ def stored(folder: Path) -> tuple[list[Block], dict[str, Any], str] | None:
     file, rows = folder / FRAMES, stored_rows(folder)
     if rows is None:
         return None
-    with h5py.File(file, "r") as h5:
-        index, time = h5["index"][:], h5["time"][:]
-        options, key_id = json.loads(h5.attrs["config"]), str(h5.attrs["key_id"])
+    with open_frames(file) as h5:
+        index, time, checksum = h5["index"][:], h5["time"][:], h5["checksum"][:]
+        options, key_id = json.loads(text_of(h5, "config")), text_of(h5, "key_id")
     blocks = []
     for row in rows:
         part = slice(row["first"], row["first"] + row["frames"])
         times = [None if np.isnan(t) else float(t) for t in time[part]]
-        blocks.append(Block({**row, "index": index[part].tolist(), "time": times}, file, row["first"]))
+        of_frames = {"index": index[part].tolist(), "time": times, "checksum": checksum[part].tolist()}
+        blocks.append(Block({**row, **of_frames}, file, row["first"]))
     return blocks, options, key_id
 
 
@@ -174,14 +185,16 @@ def write_store(
     scans = pd.DataFrame(rows, columns=list(SCAN_COLUMNS)).astype({"source_frames": "Int64", "sector_cost": float})
     with ExitStack() as replacing:
         if before != rows:
-            temporary = replacing.enter_context(writing(folder / FRAMES))
+            temporary = replacing.enter_context(writing(folder / FRAMES, checksum=False))
             attributes = {"config": json.dumps(plain(options), sort_keys=True), "key_id": key_id}
             _write_frames(temporary, blocks, rows, options.size, attributes)
-        write_text(folder / UNFINISHED, "Run the same `sonolearn prepare` again to finish this store.\n")
+        told = "Run the same `sonolearn prepare` again to finish this store.\n"
+        write_text(folder / UNFINISHED, told, checksum=False)
         for name, table in {SCANS: scans, **tables}.items():
             write_table(folder / name, table)
     _move_pictures(folder, {*scans["picture"], *tables[REJECTED]["picture"]})
     write_report(folder, scans, tables[REJECTED], plain(options))
+    write_text(folder / CHECKSUMS, current_lines(folder), checksum=False)
     (folder / UNFINISHED).unlink(missing_ok=True)
 
 
@@ -201,9 +214,12 @@ def _write_frames(
 ) -> None:
     total = sum(block.count for block in blocks)
     named = [[row["scan"], row["patient"], row["digest"]] for row in rows]
-    with h5py.File(file, "w") as h5:
-        h5.attrs.update({"format": FORMAT, "version": VERSION, "size": size, **attributes})
-        h5.attrs["fingerprint"] = hash_of([attributes, named])
+    # Since this version of its format HDF5 checks whatever it needs to find the data; frames have their own checksums.
+    with h5py.File(file, "w", libver="v110", locking=False) as h5:
+        texts = {"format": FORMAT, **attributes, "fingerprint": hash_of([attributes, named])}
+        # Texts of a fixed length lie beside the numbers, where there are checksums; others do not.
+        h5.attrs.update({name: np.bytes_(text.encode()) for name, text in texts.items()})
+        h5.attrs.update({"version": VERSION, "size": size})
         frames = h5.create_dataset("frames", (total, size, size), np.uint8, chunks=(1, size, size))
         row = 0
         for block in blocks:
@@ -212,10 +228,15 @@ def _write_frames(
                 frames.id.write_direct_chunk((row, 0, 0), data)
                 row += 1
         times = [np.nan if t is None else t for block in blocks for t in block.row["time"]]
-        h5["scan"] = np.repeat(np.arange(len(blocks), dtype=np.int32), [block.count for block in blocks])
-        h5["index"] = np.array([i for block in blocks for i in block.row["index"]], np.int32)
-        h5["time"] = np.array(times, np.float32)
-        h5["scans"] = np.frombuffer(json.dumps(rows).encode(), np.uint8)
+        columns = {
+            "scan": np.repeat(np.arange(len(blocks), dtype=np.int32), [block.count for block in blocks]),
+            "index": np.array([i for block in blocks for i in block.row["index"]], np.int32),
+            "time": np.array(times, np.float32),
+            "checksum": np.array([c for block in blocks for c in block.row["checksum"]], np.uint64),
+            "scans": np.frombuffer(json.dumps(rows).encode(), np.uint8),
+        }
+        for name, column in columns.items():
+            h5.create_dataset(name, data=column, fletcher32=True)
 
 
 def write_table(file: Path, table: pd.DataFrame) -> None:

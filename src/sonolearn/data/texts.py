@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sonolearn.data.review import write_review
-from sonolearn.runs import writing
+from sonolearn.runs import read_json, writing
 
 TEXTS, REVIEW = "texts", "review.html"
 
@@ -41,10 +41,6 @@ def write_texts_page(private: Path) -> int:
         UserError: it cannot be written.
     """
     files = sorted((private / TEXTS).glob("S-*.json"))
-    crops = [
-        (file.stem, "text", base64.b64decode(crop))
-        for file in files
-        for crop in json.loads(file.read_text(encoding="ascii"))
-    ]
+    crops = [(file.stem, "text", base64.b64decode(crop)) for file in files for crop in read_json(file)]
     write_review(private / REVIEW, crops)
     return len(files)

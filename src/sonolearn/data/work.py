@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-
-import cv2
 
 from sonolearn.console import progress
 from sonolearn.data.parts import Row, Task, content_hash, make_part, rejection_row
 from sonolearn.data.scans.scan import Rejected
+from sonolearn.workers import Workers
 
 
 def run_tasks(tasks: Sequence[Task], workers: int) -> list[Row]:
@@ -46,7 +42,7 @@ def _here(tasks: Sequence[Task]) -> list[Row]:
 def _spread(tasks: Sequence[Task], count: int) -> dict[int, Row]:
     """Rows of the tasks that were done; if a file makes its process crash, the unfinished ones are missing."""
     rows: dict[int, Row] = {}
-    pool = _pool(count)
+    pool = Workers(count)
     try:
         with progress("reading scans", len(tasks)) as bar:
             waiting: dict[Future[Row], int] = {pool.submit(make_part, tasks[i]): i for i in longest_first(tasks)}
@@ -78,28 +74,9 @@ def _bytes(task: Task) -> int:
 
 def _alone(task: Task) -> Row:
     """A task after a crash: in a process of its own, so that it is known which file it is."""
-    with _pool(1) as pool:
+    with Workers(1) as pool:
         try:
             return pool.submit(make_part, task).result()
         except BrokenProcessPool:
             scan = task.pseudonyms.scan(content_hash(task.paths))
             return rejection_row(scan, "", Rejected("crash", "makes its decoder crash: the file is damaged"))
-
-
-def _pool(count: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: the same on every system, and no locks of threads are inherited.
-    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
-
-
-def _start_worker() -> None:
-    cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot tell its workers, and they would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

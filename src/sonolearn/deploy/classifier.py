@@ -8,6 +8,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from sonolearn.checksums import intact
 from sonolearn.console import UserError
 from sonolearn.planes.saved import METADATA, ClassifierCard, PlaneNetwork, card_from
 from sonolearn.planes.units import CLASSIFIERS
@@ -61,7 +62,7 @@ def load_classifier(path: Path) -> Classifier:
 def classifier_file(path: Path) -> Path:
     """The file that `--classifier` means."""
     if path.is_file():
-        return path
+        return intact(path)
     if not path.is_dir():
         raise UserError(f"--classifier {path}: no such file or folder; {REMEDY}")
     found = {}
@@ -70,7 +71,7 @@ def classifier_file(path: Path) -> Path:
             found[float(file.stem.removesuffix("_0"))] = file
     if not found:
         raise UserError(f"--classifier {path}: holds no classifier of seed 0; {REMEDY}")
-    return found[max(found)]
+    return intact(found[max(found)])
 
 
 def _card(file: Path) -> ClassifierCard:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sonolearn.checksums import intact
 from sonolearn.console import UserError, say
 from sonolearn.deploy.classifier import Classifier
 from sonolearn.runs import generator_for, hash_file, writing
@@ -38,7 +39,7 @@ def onnx_bytes(classifier: Classifier) -> bytes:
     """
     file = onnx_file(classifier.file)
     if file.is_file():
-        return file.read_bytes()
+        return intact(file).read_bytes()
     say(f"{classifier.file.name}: making its ONNX graph, once")
     graph = export(classifier)
     with contextlib.suppress(UserError), writing(file) as temporary:

@@ -30,7 +30,7 @@ from sonolearn.deploy.overlap import overlapped
 from sonolearn.deploy.results import Classified, done_row, write_scan, write_tables
 from sonolearn.deploy.runtime import Runtime, make_runtime
 from sonolearn.planes.head import Probabilities
-from sonolearn.runs import claim, hash_file, naming_disk_errors, plain
+from sonolearn.runs import claim, hash_file, naming_disk_errors, paths_of, plain
 
 UNHASHED = ("classifier", "batch", "threads", "engine")
 """Options that do not change results, beyond the last digits of a probability; the classifier counts by its content."""
@@ -53,9 +53,11 @@ def predict(paths: Sequence[Path], out: Path, config: PredictConfig) -> pd.DataF
     """
     if config.classifier is None:
         raise UserError(f"--classifier is missing: {REMEDY}")
-    sources = outside_stores(find_sources([Path(path) for path in paths]))
+    sources = outside_stores(find_sources(paths_of(paths)))
     if not sources:
-        raise UserError(f"{', '.join(map(str, paths)) or 'predict'}: no DICOM file, video or image there; name scans")
+        raise UserError(
+            f"{', '.join(map(str, paths_of(paths))) or 'predict'}: no DICOM file, video or image there; name scans"
+        )
     classifier = load_classifier(Path(config.classifier))
     private = private_folder(Path(out), config.key)
     pseudonyms = open_private(private)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sonolearn.checksums import intact
 from sonolearn.deploy.frames import Batch, Reading
 from sonolearn.planes.head import Probabilities
 from sonolearn.runs import read_json, write_json, writing
@@ -94,7 +95,7 @@ def write_tables(out: Path, planes: Sequence[str]) -> pd.DataFrame:
         target.write(b",".join([b"scan,frame,time,plane", *(_quoted(f"p_{plane}") for plane in planes)]) + b"\n")
         for row in rows:
             if row["frames"]:
-                with _file(out, row["scan"], ".csv").open("rb") as part:
+                with intact(_file(out, row["scan"], ".csv")).open("rb") as part:
                     part.readline()
                     target.writelines(part)
     scans = pd.DataFrame(rows, columns=[*SCAN_COLUMNS, *(f"p_{plane}" for plane in planes)])

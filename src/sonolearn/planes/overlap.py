@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from sonolearn.checksums import intact
 from sonolearn.console import warn
 from sonolearn.data.store import Store
 from sonolearn.planes.initialisation import Initialisation
@@ -37,7 +38,7 @@ def find_overlap(store: Store, labels: pd.DataFrame, initialisation: Initialisat
     file = initialisation.file.parent / PATIENTS_FILE
     if not file.is_file():
         return _found("unknown", {}, f"{UNKNOWN}: no {PATIENTS_FILE} lies beside the encoder {initialisation.name}")
-    seen = pd.read_csv(file, dtype=str, keep_default_na=False)
+    seen = pd.read_csv(intact(file), dtype=str, keep_default_na=False)
     comparable = set(seen.loc[seen["key_id"] == store.key_id, "patient"])
     shared = {
         part: sorted(comparable & set(labels.loc[labels["split"] == part, "patient"])) for part in ("valid", "test")

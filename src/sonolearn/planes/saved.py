@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sonolearn.data.store import FRAMES, Store
+from sonolearn.data.store import FRAMES, Store, open_frames
 from sonolearn.planes.head import Fitted
 from sonolearn.runs import plain, writing
 from sonolearn.ssl.encoders import Card, feature_count, normalise
@@ -104,6 +103,6 @@ def card_from(text: str) -> ClassifierCard | None:
 
 def cleaning_of(store: Store) -> dict[str, Any] | None:
     """The options by which the frames of a store were cleaned."""
-    with h5py.File(store.path / FRAMES, "r") as h5:
+    with open_frames(store.path / FRAMES) as h5:
         cleaning: dict[str, Any] | None = json.loads(h5.attrs.get("config", "{}")).get("cleaning")
     return cleaning

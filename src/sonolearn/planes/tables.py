@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sonolearn.checksums import intact
 from sonolearn.planes.metrics import SCORES, Floats, bootstrap_macro_f1, confusion_of_patients, interval
 from sonolearn.planes.units import Unit, read_unit
 from sonolearn.runs import write_json, writing
@@ -83,7 +84,7 @@ def confusions(predictions: pd.DataFrame, planes: tuple[str, ...]) -> Floats:
 def read_predictions(path: Path) -> pd.DataFrame:
     """A table of predictions; planes and pseudonyms are text even where they look like numbers."""
     text = dict.fromkeys(("patient", "plane", "predicted"), str)
-    return pd.read_csv(path, dtype=text, keep_default_na=False)
+    return pd.read_csv(intact(path), dtype=text, keep_default_na=False)
 
 
 def print_summary(out: Path, title: str) -> None:

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.optim import Optimizer
 
+from sonolearn.checksums import intact
 from sonolearn.console import UserError, say
 from sonolearn.runs import writing
 
@@ -42,7 +43,9 @@ def load_checkpoint(folder: Path, fabric: Fabric, model: nn.Module, optimizer: O
     if not path.exists():
         return 0
     try:
-        state: dict[str, Any] = torch.load(path, map_location=fabric.device, weights_only=True)
+        state: dict[str, Any] = torch.load(intact(path), map_location=fabric.device, weights_only=True)
+    except UserError:
+        raise
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(f"{path}: is damaged ({error}); delete it to start the run anew") from error
     model.load_state_dict(state["model"])

@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from sonolearn.checksums import intact
 from sonolearn.config import EncoderConfig
 from sonolearn.console import UserError, say
 from sonolearn.runs import plain, seed_for, writing
@@ -119,10 +120,10 @@ def encoder_file(init: str) -> Path:
     if path.is_dir():
         if not (path / ENCODER_FILE).is_file():
             raise UserError(f"{path}: has no {ENCODER_FILE}; run its pretrain command again to finish it")
-        return path / ENCODER_FILE
+        return intact(path / ENCODER_FILE)
     if not path.is_file():
         raise UserError(f"--init {init}: no such file or folder; give random, imagenet, a file of weights or a run")
-    return path
+    return intact(path)
 
 
 def build(card: Card, seed: int) -> nn.Module:

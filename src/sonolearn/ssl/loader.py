@@ -6,7 +6,9 @@ Views come from the seed and a sample's key alone, so that a batch is the same w
 from __future__ import annotations
 
 import math
+import os
 import signal
+import threading
 from collections.abc import Sequence
 
 import cv2
@@ -96,8 +98,17 @@ def _quiet_worker(worker: int) -> None:
     """Leave threads and signals to the training process.
 
     Loader processes share the cores among themselves. Ctrl-C and SLURM's SIGTERM reach the whole process group: a
-    loader process that died of it would fail the step that the training process means to finish.
+    loader process that died of it would fail the step that the training process means to finish. A SIGTERM of the
+    training process itself does end it: that is how Python ends its children when an error keeps them in use.
     """
     cv2.setNumThreads(0)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS, where torch's own handler ends the process at any SIGTERM
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_told, daemon=True).start()
+
+
+def _end_when_told() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sonolearn.checksums import note
 from sonolearn.runs import naming_disk_errors, write_text
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ class MetricsLog:
                 self.board.add_scalar(f"{row['part']}/{name}", value, int(row["step"]))
 
     def close(self) -> None:
-        """Write what TensorBoard still holds."""
+        """Write what TensorBoard still holds, and note the checksum of the rows."""
         self.board.close()
+        with naming_disk_errors(self.path):
+            note(self.path)
         _drop_host_names(self.path.parent / BOARD)
 
 
@@ -65,9 +68,9 @@ def _drop_host_names(board: Path) -> None:
 def _read(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
         # A line cut short by a kill is dropped: it belongs to a step that will come again.
-        return [row for row in csv.DictReader(file) if row["step"].isdigit() and None not in row.values()]
+        return [row for row in csv.DictReader(file) if row.get("step", "").isdigit() and None not in row.values()]
 
 
 def _as_csv(rows: Sequence[Row], columns: list[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +24,14 @@ from torch.utils.data import DataLoader, Dataset
 from sonolearn.config import PretrainConfig
 from sonolearn.console import Interrupted, UserError, progress, say, warn
 from sonolearn.data.store import Store
-from sonolearn.runs import claim, hash_file, seed_for
+from sonolearn.runs import alone_in, claim, hash_file, seed_for
 from sonolearn.ssl.batches import StepSampler, make_plan
 from sonolearn.ssl.checkpoint import StopRequest, load_checkpoint, save_checkpoint
 from sonolearn.ssl.clock import Clock
 from sonolearn.ssl.contact_sheet import write_sheet
 from sonolearn.ssl.devices import loader_processes, make_fabric
 from sonolearn.ssl.encoders import Card, check_init, encoder_file, load_encoder
+from sonolearn.ssl.failures import naming_failures
 from sonolearn.ssl.frames import FramePool, hold_out_patients, training_frames
 from sonolearn.ssl.loader import ViewPairs, as_pair, make_loader
 from sonolearn.ssl.methods import METHODS, Method
@@ -65,15 +66,16 @@ def pretrain(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
         UserError: bad input; a loss that is not finite (the last good checkpoint stays).
         Interrupted: Ctrl-C or SIGTERM; the checkpoint is written.
     """
-    training = open_training(stores, out, config)
-    if has_encoder(out):
-        say(f"{out}: is finished already")
-    else:
-        training.run()
+    with naming_failures("--batch_size"), open_training(stores, out, config) as training:
+        if has_encoder(out):
+            say(f"{out}: is finished already")
+        else:
+            training.run()
     return out
 
 
-def open_training(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Training:
+@contextmanager
+def open_training(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Iterator[Training]:
     """A training that can begin, in a run folder that is its own; arguments and errors as of `pretrain`."""
     check_init(config, config.image_size)
     opened = [Store(path) for path in stores]
@@ -81,14 +83,15 @@ def open_training(stores: Sequence[Path], out: Path, config: PretrainConfig) -> 
     train = draw_pool(rest, config.pool)
     fabric = make_fabric(config.accelerator, config.precision, config.devices, config.num_nodes)
     fabric.launch()
-    # Built before the folder is claimed: a mistyped encoder leaves nothing behind.
-    training = Training(fabric, train, valid, out, config)
-    if fabric.is_global_zero:
-        # The hash of an encoder file names it better than its path, and a run may move with what it started from.
-        named = replace(config, init=Path(config.init).name)
-        claim(out, "pretrain", named, fingerprints(opened, config.init), config.other_methods)
-    fabric.barrier()
-    return training
+    with alone_in(out) if fabric.is_global_zero else nullcontext():
+        # Built before the folder is claimed: a mistyped encoder leaves nothing behind.
+        training = Training(fabric, train, valid, out, config)
+        if fabric.is_global_zero:
+            # The hash of an encoder file names it better than its path, and a run may move with what it started from.
+            named = replace(config, init=Path(config.init).name)
+            claim(out, "pretrain", named, fingerprints(opened, config.init), config.other_methods)
+        fabric.barrier()
+        yield training
 
 
 def fingerprints(stores: Sequence[Store], init: str) -> dict[str, str]:

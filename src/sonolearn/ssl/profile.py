@@ -33,6 +33,7 @@ from sonolearn.runs import write_json, writing
 from sonolearn.ssl.batches import Key
 from sonolearn.ssl.clock import Span
 from sonolearn.ssl.devices import available_cores, loader_processes
+from sonolearn.ssl.failures import naming_failures
 from sonolearn.ssl.loader import PREFETCHED, ViewPairs, make_loader, new_batch
 from sonolearn.ssl.metrics_log import MetricsLog
 from sonolearn.ssl.pretrain import Training, open_training
@@ -53,11 +54,11 @@ def profile(stores: Sequence[Path], out: Path, config: PretrainConfig) -> Path:
     Returns:
         The run folder.
     """
-    training = open_training(stores, out, config)
-    times, spans, operators = measured(training)
-    if training.fabric.is_global_zero:
-        _write(out / FOLDER, times, spans, operators)
-        _show(times, out / FOLDER)
+    with naming_failures("--batch_size"), open_training(stores, out, config) as training:
+        times, spans, operators = measured(training)
+        if training.fabric.is_global_zero:
+            _write(out / FOLDER, times, spans, operators)
+            _show(times, out / FOLDER)
     return out
 
 

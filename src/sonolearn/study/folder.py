@@ -15,15 +15,13 @@ report/          the page
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sonolearn.console import UserError, say
+from sonolearn.console import UserError
 from sonolearn.runs import is_leftover, machine, read_json, write_json
 from sonolearn.version import __version__
 
@@ -94,7 +92,7 @@ class StudyFolder:
         """
         if self.record.exists():
             self._check(read_json(self.record), data)
-        elif any(name not in ("data", "pretrain", "lock") and not is_leftover(name) for name in _names(self.out)):
+        elif any(name not in ("data", "pretrain") and not is_leftover(name) for name in _names(self.out)):
             raise UserError(f"{self.out}: exists and is no study; give another --out")
         write_json(
             self.record,
@@ -133,18 +131,6 @@ class StudyFolder:
                 f"{self.out}: holds results of version {version} of studies, this sonolearn writes version {VERSION}; "
                 "report them with the sonolearn that made them, or give another --out"
             )
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the folder: a second runner waits until the first one ends, however it ends."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        with (self.out / "lock").open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                say(f"{self.out}: another runner works on this study; waiting until it ends")
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
 
 def _names(folder: Path) -> set[str]:

@@ -15,7 +15,7 @@ from sonolearn.data.store import PARTS, Store
 from sonolearn.planes.images import check_labels
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.planes.overlap import find_overlap
-from sonolearn.runs import hash_of, hashed_settings, read_json, write_json
+from sonolearn.runs import alone_in, hash_of, hashed_settings, read_json, write_json
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.grid import Grid
 from sonolearn.study.plan import Plan
@@ -107,16 +107,17 @@ def _phantom(plan: Plan, folder: StudyFolder) -> tuple[Path, tuple[Path, ...]]:
     """Make the plan's phantom and its stores, or go on making them."""
     assert plan.phantom is not None  # `read_plan` has checked it
     labelled, scans = folder.data / "labelled", folder.data / "scans"
-    made, wanted = folder.data / "complete.json", hash_of([hashed_settings(options) for options in plan.phantom])
-    if made.exists() and read_json(made) != wanted:
-        raise UserError(
-            f"{folder.data}: holds the phantom of another plan; give another --out, or take data.phantom back"
-        )
-    if not made.exists():
-        phantom, options = plan.phantom
-        say(f"{folder.out}: making the phantom, {phantom.patients} made-up patients")
-        generate(folder.data / "phantom", phantom)
-        prepare([folder.data / "phantom" / "scans"], scans, None, options)
-        prepare([], labelled, folder.data / "phantom" / "labels.csv", options)
-        write_json(made, wanted)
+    with alone_in(folder.data):
+        made, wanted = folder.data / "complete.json", hash_of([hashed_settings(options) for options in plan.phantom])
+        if made.exists() and read_json(made) != wanted:
+            raise UserError(
+                f"{folder.data}: holds the phantom of another plan; give another --out, or take data.phantom back"
+            )
+        if not made.exists():
+            phantom, options = plan.phantom
+            say(f"{folder.out}: making the phantom, {phantom.patients} made-up patients")
+            generate(folder.data / "phantom", phantom)
+            prepare([folder.data / "phantom" / "scans"], scans, None, options)
+            prepare([], labelled, folder.data / "phantom" / "labels.csv", options)
+            write_json(made, wanted)
     return labelled, (scans,)

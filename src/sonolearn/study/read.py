@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from sonolearn.checksums import intact
 from sonolearn.console import UserError
 from sonolearn.planes import tables
 from sonolearn.planes.classify import DATA_FILE
@@ -122,8 +123,12 @@ def read_run(path: Path) -> PretrainRun | ClassifyRun:
 
 
 def _read_pretrain(path: Path, record: dict[str, Any]) -> PretrainRun:
-    views, rebuilt = [picture.read_bytes() if picture.is_file() else None for picture in (path / VIEWS, path / REBUILT)]
-    return PretrainRun(path, record, read_json(path / PRETRAIN_SUMMARY), pd.read_csv(path / METRICS), views, rebuilt)
+    views, rebuilt = [
+        intact(picture).read_bytes() if picture.is_file() else None for picture in (path / VIEWS, path / REBUILT)
+    ]
+    return PretrainRun(
+        path, record, read_json(path / PRETRAIN_SUMMARY), pd.read_csv(intact(path / METRICS)), views, rebuilt
+    )
 
 
 def _read_classify(path: Path, record: dict[str, Any]) -> ClassifyRun:
@@ -136,9 +141,9 @@ def _read_classify(path: Path, record: dict[str, Any]) -> ClassifyRun:
         data["store"],
         data["initialisation"],
         read_json(path / OVERLAP_FILE),
-        pd.read_csv(path / tables.RESULTS),
-        pd.read_csv(path / tables.SUMMARY),
-        pd.read_csv(path / tables.PER_CLASS, dtype={"plane": str}, keep_default_na=False, na_values=[""]),
-        pd.read_csv(path / tables.CONFUSION, dtype=text, keep_default_na=False),
+        pd.read_csv(intact(path / tables.RESULTS)),
+        pd.read_csv(intact(path / tables.SUMMARY)),
+        pd.read_csv(intact(path / tables.PER_CLASS), dtype={"plane": str}, keep_default_na=False, na_values=[""]),
+        pd.read_csv(intact(path / tables.CONFUSION), dtype=text, keep_default_na=False),
         tables.read_predictions(path / tables.PREDICTIONS),
     )

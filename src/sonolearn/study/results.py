@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from sonolearn.checksums import intact
 from sonolearn.console import UserError
 from sonolearn.data.store import Store
 from sonolearn.planes.images import describe_store
@@ -58,7 +59,7 @@ def read_planned(folder: StudyFolder) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{folder.out}: has no {path.name}; start it with `sonolearn study run`")
     text = {"run": str, "initialisation": str, "encoder": str, "pool": str, "mode": str}
-    return pd.read_csv(path, dtype=text, keep_default_na=False)
+    return pd.read_csv(intact(path), dtype=text, keep_default_na=False)
 
 
 def _summaries(folder: StudyFolder, runs: set[str]) -> dict[str, dict[str, Any]]:
@@ -184,7 +185,7 @@ def read_results(folder: StudyFolder) -> StudyResults:
 def read_images(folder: StudyFolder) -> pd.DataFrame:
     """images.csv."""
     text = dict.fromkeys(("plane", "patient", "machine"), str)
-    return pd.read_csv(folder.out / IMAGES, dtype=text, keep_default_na=False)
+    return pd.read_csv(intact(folder.out / IMAGES), dtype=text, keep_default_na=False)
 
 
 def _pretrained(folder: StudyFolder, runs: pd.DataFrame) -> dict[str, PretrainRun]:
@@ -203,7 +204,7 @@ def _embeddings(folder: StudyFolder, runs: pd.DataFrame) -> dict[str, NDArray[np
     for label, start in _first_starts(runs).items():
         path = folder.features(start)
         if path.is_file():
-            with np.load(path) as file:
+            with np.load(intact(path)) as file:
                 found[label] = file["features"].astype(np.float32)
     return found
 
@@ -212,7 +213,7 @@ def _cams(folder: StudyFolder, runs: pd.DataFrame) -> dict[str, bytes]:
     fine = runs[(runs["mode"] == "finetune") & (runs["pool"] == "")]
     # One run of each initialisation has a sheet.
     sheets = [(_label(row), folder.cam(str(row["run"]))) for _, row in fine.iterrows()]
-    return {label: path.read_bytes() for label, path in sheets if path.is_file()}
+    return {label: intact(path).read_bytes() for label, path in sheets if path.is_file()}
 
 
 def _first_starts(runs: pd.DataFrame) -> dict[str, str]:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from sonolearn.config.study import StudyRunConfig
 from sonolearn.console import Interrupted, ProgressBar, UserError, progress, say, warn
-from sonolearn.runs import naming_disk_errors, plain, write_json, writing
+from sonolearn.runs import alone_in, naming_disk_errors, plain, write_json, writing
 from sonolearn.study.engines.engine import Ended, Engine, stop_on_sigterm
 from sonolearn.study.engines.local import LocalEngine, slots_here
 from sonolearn.study.folder import StudyFolder
@@ -46,7 +46,7 @@ def run_study(plan: Path, out: Path, config: StudyRunConfig) -> pd.DataFrame:
         Interrupted: Ctrl-C or SIGTERM; what was finished is in the tables, and pre-trainings have a checkpoint.
     """
     asked, folder = read_plan(plan, config), StudyFolder(Path(out))
-    with naming_disk_errors(folder.out), folder.locked(), interrupted_by_sigterm():
+    with alone_in(folder.out), naming_disk_errors(folder.out), interrupted_by_sigterm():
         grid = open_grid(asked, folder)
         folder.claim(plain(asked.given), fingerprints_of(grid))
         write_json(folder.out / WARNINGS, check_patients(grid))

@@ -42,9 +42,12 @@ class Timings:
 
 def read_timings(folder: StudyFolder) -> pd.DataFrame:
     """Columns session, workers, task, outcome, start (seconds since the session began) and seconds; whole rows only."""
-    text = folder.timings.read_text(encoding="utf-8") if folder.timings.exists() else ""
-    whole = text[: text.rfind("\n") + 1] or ",".join(COLUMNS) + "\n"
-    return pd.read_csv(io.StringIO(whole))
+    text = folder.timings.read_text(encoding="utf-8", errors="replace") if folder.timings.exists() else ""
+    lines = csv.reader(text[: text.rfind("\n") + 1].splitlines()[1:])
+    table = pd.DataFrame([line for line in lines if len(line) == len(COLUMNS)], columns=list(COLUMNS))
+    numbers = table.columns.difference(["task", "outcome"])
+    table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
+    return table.dropna()
 
 
 def read_times(folder: StudyFolder) -> tuple[float, float]:

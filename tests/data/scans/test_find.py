@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +78,38 @@ def test_a_sequence_of_unlike_sizes_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file or folder"):
         find_sources([tmp_path / "typo"])
+
+
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("open/a.png", "closed/b.png"):
+        write_still(tmp_path / name, 1)
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "closed":  # root may read everything, so nobody else would be refused here
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert names(tmp_path) == ["open/a.png"]
+    assert f"warning: {tmp_path / 'closed'}: cannot be read (Permission denied)" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_looked_at_is_a_source_to_be_rejected_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_still(tmp_path / "a.png", 1)
+    (tmp_path / "IM1").write_bytes(bytes(200))
+    (tmp_path / "dead.png").symlink_to("nowhere")
+    is_file, opened = Path.is_file, Path.open
+
+    def refuse(path: Path, *more: object, **options: object) -> object:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", lambda path: refuse(path) if path.name == "a.png" else is_file(path))
+    monkeypatch.setattr(
+        Path, "open", lambda path, *m, **o: refuse(path) if path.name == "IM1" else opened(path, *m, **o)
+    )
+    assert names(tmp_path) == ["IM1", "a.png"]

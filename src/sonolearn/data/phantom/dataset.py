@@ -15,11 +15,9 @@ are missing.
 from __future__ import annotations
 
 import csv
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -35,6 +33,7 @@ from sonolearn.data.phantom.recording import Recording, record_scan, record_stil
 from sonolearn.data.phantom.tissue import Fetus
 from sonolearn.data.phantom.video import write_mp4
 from sonolearn.runs import is_leftover, naming_disk_errors, plain, read_json, write_json, writing
+from sonolearn.workers import Workers
 
 FORMAT = 1
 
@@ -106,9 +105,9 @@ def _write_scan(out: Path, fetus: Fetus, number: int, config: PhantomConfig, tur
 def _keep(
     out: Path, file: Path, recording: Recording, write: Callable[[Path, Recording], None]
 ) -> list[dict[str, object]]:
-    with writing(out / file) as path:
+    with writing(out / file, checksum=False) as path:
         write(path, recording)
-    with writing(out / _mask_of(file)) as path, path.open("wb") as opened:
+    with writing(out / _mask_of(file), checksum=False) as path, path.open("wb") as opened:
         np.savez_compressed(opened, allow_pickle=False, **recording.masks)
     return [{"file": file.as_posix(), **row} for row in recording.rows]
 
@@ -120,11 +119,7 @@ def _rendered(out: Path, config: PhantomConfig, missing: list[int]) -> Iterator[
             write_patient(out, config, index)
             yield
         return
-    # Spawned, not forked: a fork of a process with threads (torch, BLAS) can hang. Ctrl-C reaches every process of a
-    # terminal; the workers ignore it, so that the patients under way are finished and kept.
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-    )
+    pool = Workers(workers)  # they ignore Ctrl-C, so that the patients under way are finished and kept
     try:
         for done in as_completed([pool.submit(write_patient, out, config, index) for index in missing]):
             done.result()
@@ -149,7 +144,7 @@ def _claim(out: Path, config: PhantomConfig) -> None:
         if out.exists() and (not out.is_dir() or any(not is_leftover(path.name) for path in out.iterdir())):
             raise UserError(f"{out} exists and holds something other than a phantom: give an empty or new folder")
         out.mkdir(parents=True, exist_ok=True)
-    write_json(card, {"format": FORMAT, "config": options})
+    write_json(card, {"format": FORMAT, "config": options}, checksum=False)
 
 
 def _complete(out: Path, index: int) -> bool:
@@ -188,7 +183,7 @@ def _record_of(out: Path, index: int) -> Path:
 
 
 def _write_csv(path: Path, rows: list[dict[str, object]] | list[dict[str, str]], columns: tuple[str, ...] = ()) -> None:
-    with writing(path) as target, target.open("w", newline="", encoding="utf-8") as file:
+    with writing(path, checksum=False) as target, target.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, columns or list(rows[0] if rows else ("file",)), lineterminator="\n")
         table.writeheader()
         table.writerows(rows)

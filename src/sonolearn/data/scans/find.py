@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from sonolearn.console import UserError
+from sonolearn.console import UserError, warn
 from sonolearn.data.scans.dicom_signature import LENGTH, begins_like_dicom
 from sonolearn.data.scans.scan import Rejected, Scan
 from sonolearn.data.scans.stills import open_sequence, open_still
@@ -131,35 +131,62 @@ def sequence_of(files: Sequence[Path]) -> list[Path]:
 
 
 def _in_folder(root: Path) -> Iterator[Source]:
+    for folder, media in media_below(root):
+        stills = sequence_of(media)
+        if stills:
+            name = folder.relative_to(root).as_posix()
+            yield Source(name if name != "." else root.name, tuple(stills))
+        else:
+            yield from (Source(path.relative_to(root).as_posix(), (path,)) for path in media)
+
+
+def media_below(root: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Every folder from `root` down with its own videos and images, by name; warns of folders that cannot be read."""
+
+    def say_unreadable(error: OSError) -> None:
+        warn(f"{error.filename}: cannot be read ({error.strerror}); whatever is in it is left out")
+
     # A link to a folder is followed, but not twice: links may go round.
     seen: set[str] = set()
-    for folder, children, names in os.walk(root, followlinks=True):
+    for folder, children, names in os.walk(root, followlinks=True, onerror=say_unreadable):
         real = os.path.realpath(folder)
         if real in seen:
             children.clear()
             continue
         seen.add(real)
         children[:] = sorted(c for c in children if not c.startswith(".") and c != "sonolearn-private")
-        media = [path for path in (Path(folder, name) for name in sorted(names)) if is_media(path)]
-        stills = sequence_of(media)
-        if stills:
-            name = Path(folder).relative_to(root).as_posix()
-            yield Source(name if name != "." else root.name, tuple(stills))
-        else:
-            yield from (Source(path.relative_to(root).as_posix(), (path,)) for path in media)
+        yield Path(folder), [path for path in (Path(folder, name) for name in sorted(names)) if is_media(path)]
+
+
+def may_be_file(path: Path) -> bool:
+    """Whether it is a file, or cannot be looked at: whoever reads it will say so."""
+    try:
+        return path.is_file()
+    except OSError:
+        return True
 
 
 def is_media(path: Path) -> bool:
-    """By its ending; a file with an unknown or no ending if it begins like DICOM."""
-    if path.name.startswith(".") or path.name in _SKIPPED_NAMES or not path.is_file():
+    """By its ending; a file with an unknown or no ending if it begins like DICOM, or cannot be read.
+
+    So a file that cannot be read is rejected by name instead of missing.
+    """
+    if path.name.startswith(".") or path.name in _SKIPPED_NAMES:
         return False
-    return path.suffix.lower() in VIDEOS | STILLS | DICOM or is_dicom(path)
+    try:
+        return path.is_file() and (path.suffix.lower() in VIDEOS | STILLS | DICOM or _begins_like_dicom(path))
+    except OSError:
+        return True
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file begins like a DICOM file, with or without its preamble."""
+    """Whether the file can be read and begins like a DICOM file, with or without its preamble."""
     try:
-        with path.open("rb") as file:
-            return begins_like_dicom(file.read(LENGTH))
+        return _begins_like_dicom(path)
     except OSError:
         return False
+
+
+def _begins_like_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return begins_like_dicom(file.read(LENGTH))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from multiprocessing.context import SpawnProcess
 from sonolearn.study.engines.engine import Ended, perform, stop_on_sigterm
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.tasks import Task
+from sonolearn.workers import end_with_parent, without_script
 
 PATIENCE = 60.0
 """Seconds until a worker that was asked to stop is asked again."""
@@ -157,7 +157,8 @@ class Worker:
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            process.start()
+            with without_script():
+                process.start()
             self._begun = process, ours
         finally:
             theirs.close()
@@ -167,7 +168,7 @@ class Worker:
 def work(pipe: Connection, folder: StudyFolder, slot: Slot) -> None:
     """What a worker process does: tasks from the pipe until it is closed, or until the runner has died."""
     stop_on_sigterm()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()  # nobody would hear of its results, and another runner may start
     if slot.device is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = slot.device
     import torch
@@ -180,14 +181,6 @@ def work(pipe: Connection, folder: StudyFolder, slot: Slot) -> None:
             begun = time.perf_counter()
             outcome, error, trace = perform(folder, task, slot.loaders)
             pipe.send((outcome, error, trace, time.perf_counter() - begun))
-
-
-def _end_with_parent() -> None:
-    """End this process at once when the runner has died: nobody would hear of its results, and another may start."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def slots_here(workers: int | None, threads: int | None) -> list[Slot]:
