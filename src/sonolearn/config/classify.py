@@ -58,7 +58,7 @@ class ClassifyConfig(EncoderConfig):
     """Optimiser steps at most."""
     batch_size: int = 32
     """Images in a step."""
-    lr: float = 3e-4
+    lr: float = 1e-4
     """Learning rate of AdamW."""
     schedule: Literal["cosine", "constant"] = "cosine"
     """finetune: cosine: linear warm-up, then a cosine to 0; constant: neither."""

@@ -27,6 +27,7 @@ from sonolearn.planes.tables import print_summary, write_tables
 from sonolearn.planes.units import Unit, measure, write_unit
 from sonolearn.runs import claim, write_json
 from sonolearn.ssl.devices import make_fabric
+from sonolearn.ssl.encoders import check_init
 
 DATA_FILE = "data.json"
 
@@ -48,9 +49,10 @@ def classify(store: Path, out: Path, config: ClassifyConfig) -> pd.DataFrame:
         UserError: no labels, no such initialisation, another run in `out`, a loss that is not finite, ...
         Interrupted: Ctrl-C; finished units are kept.
     """
+    initialisation = Initialisation(config)
+    check_init(config, initialisation.image_size)
     source = Store(store)
     labels = check_labels(source, parts_used(config))
-    initialisation = Initialisation(config)
     claim(out, "classify", initialisation.settings, {"store": source.fingerprint, **initialisation.hashes})
     write_json(out / DATA_FILE, {"store": describe_store(source, labels), "initialisation": initialisation.describe()})
     check_overlap(source, labels, initialisation, out)
