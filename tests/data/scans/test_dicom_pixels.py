@@ -331,6 +331,24 @@ def test_a_syntax_that_the_codestream_denies(tmp_path: Path) -> None:
     assert np.array_equal(read(file), by_pillow(jpegs(GREY)))
 
 
+def test_so_does_a_lossless_jpeg_that_is_called_baseline(tmp_path: Path, shared_data: Path) -> None:
+    real = shared_data / "dicom" / "JPGLosslessP14SV1_1s_1f_8b.dcm"
+    dataset = dcmread(real)
+    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    dataset.save_as(tmp_path / "a.dcm")
+    assert np.array_equal(read(tmp_path / "a.dcm"), read(real))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG2000"])
+def test_the_missing_part_of_a_frame_is_not_filled_with_grey(tmp_path: Path, kind: str) -> None:
+    options = {"no_jp2": True} if kind == "JPEG2000" else {}
+    streams = [encoded(frame, kind, **options) for frame in RGB]
+    streams[3] = streams[3][: len(streams[3]) // 2]
+    syntax = JPEG2000Lossless if kind == "JPEG2000" else JPEGBaseline8Bit
+    file = write_jpegs(tmp_path / "a.dcm", streams, syntax=syntax, PhotometricInterpretation="YBR_FULL_422")
+    assert reason(file) == "damaged: frame 3 cannot be decoded: it is damaged or cut off"
+
+
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, JPEGBaseline8Bit])
 def test_without_a_transfer_syntax_the_file_itself_tells(tmp_path: Path, syntax: UID) -> None:
     file = tmp_path / "a.dcm"
