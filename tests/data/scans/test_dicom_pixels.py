@@ -178,6 +178,15 @@ def test_the_mark_at_the_end_of_compressed_frames_may_be_missing(tmp_path: Path)
     assert np.array_equal(read(file), by_pillow(jpegs(GREY)))
 
 
+def test_compressed_frames_may_have_a_length(tmp_path: Path) -> None:
+    file = write_jpegs(tmp_path / "a.dcm", jpegs(GREY))
+    data = file.read_bytes()
+    place = data.rfind(b"OB\0\0\xff\xff\xff\xff")
+    value = data[place + 8 : -8]  # without the end mark
+    file.write_bytes(data[: place + 4] + struct.pack("<I", len(value)) + value)
+    assert np.array_equal(read(file), by_pillow(jpegs(GREY)))
+
+
 def test_rle_frames_are_one_fragment_each(tmp_path: Path) -> None:
     encoder = get_encoder(RLELossless)
     options = {
@@ -273,6 +282,11 @@ def test_ybr_422_whose_chroma_is_halved(tmp_path: Path) -> None:
 def test_retired_colour_spaces_are_named(tmp_path: Path) -> None:
     file = write_dicom(tmp_path / "a.dcm", RGB, PhotometricInterpretation="HSV")
     assert reason(file) == "unsupported: colours written as HSV are not supported"
+
+
+def test_packed_pixels_are_named(tmp_path: Path) -> None:
+    file = write_dicom(tmp_path / "a.dcm", GREY, BitsAllocated=12, BitsStored=12)
+    assert reason(file) == "unsupported: pixels of 12 bits are not supported"
 
 
 @pytest.mark.parametrize("name", ["PlanarConfiguration", "PixelRepresentation", "BitsStored", "HighBit",

@@ -123,12 +123,14 @@ def find_frames(file: BinaryIO, header: Dataset) -> PixelData:
         _decoder(syntax)
     length, vr = _find_value(file, header)
     start, promised = file.tell(), promised_frames(header)
-    if length != _ENCAPSULATED:
+    # Some writers give compressed frames a length.
+    if length != _ENCAPSULATED and not (syntax.is_encapsulated and file.read(4) == _ITEM):
         items: tuple[tuple[Item, ...], ...] = ()
         plugin = ""
         syntax = ExplicitVRLittleEndian if syntax.is_encapsulated else syntax
         count = _native_count(header, min(length, file.seek(0, io.SEEK_END) - start), promised)
     else:
+        file.seek(start)
         fragments = _fragments(file)
         if not fragments:
             raise Rejected("truncated", "ends before its first frame")
