@@ -178,6 +178,15 @@ def test_the_mark_at_the_end_of_compressed_frames_may_be_missing(tmp_path: Path)
     assert np.array_equal(read(file), by_pillow(jpegs(GREY)))
 
 
+def test_compressed_frames_may_have_a_length(tmp_path: Path) -> None:
+    file = write_jpegs(tmp_path / "a.dcm", jpegs(GREY))
+    data = file.read_bytes()
+    place = data.rfind(b"OB\0\0\xff\xff\xff\xff")
+    value = data[place + 8 : -8]  # without the end mark
+    file.write_bytes(data[: place + 4] + struct.pack("<I", len(value)) + value)
+    assert np.array_equal(read(file), by_pillow(jpegs(GREY)))
+
+
 def test_rle_frames_are_one_fragment_each(tmp_path: Path) -> None:
     encoder = get_encoder(RLELossless)
     options = {
@@ -275,6 +284,11 @@ def test_retired_colour_spaces_are_named(tmp_path: Path) -> None:
     assert reason(file) == "unsupported: colours written as HSV are not supported"
 
 
+def test_packed_pixels_are_named(tmp_path: Path) -> None:
+    file = write_dicom(tmp_path / "a.dcm", GREY, BitsAllocated=12, BitsStored=12)
+    assert reason(file) == "unsupported: pixels of 12 bits are not supported"
+
+
 @pytest.mark.parametrize("name", ["PlanarConfiguration", "PixelRepresentation", "BitsStored", "HighBit",
                                   "BitsAllocated", "PhotometricInterpretation", "SamplesPerPixel"])  # fmt: skip
 def test_missing_elements_take_the_values_that_viewers_take(tmp_path: Path, name: str) -> None:
@@ -329,6 +343,24 @@ def test_a_syntax_that_the_codestream_denies(tmp_path: Path) -> None:
     assert np.array_equal(read(file), GREY)
     file = write_jpegs(tmp_path / "b.dcm", jpegs(GREY), syntax=JPEG2000)
     assert np.array_equal(read(file), by_pillow(jpegs(GREY)))
+
+
+def test_so_does_a_lossless_jpeg_that_is_called_baseline(tmp_path: Path, shared_data: Path) -> None:
+    real = shared_data / "dicom" / "JPGLosslessP14SV1_1s_1f_8b.dcm"
+    dataset = dcmread(real)
+    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    dataset.save_as(tmp_path / "a.dcm")
+    assert np.array_equal(read(tmp_path / "a.dcm"), read(real))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG2000"])
+def test_the_missing_part_of_a_frame_is_not_filled_with_grey(tmp_path: Path, kind: str) -> None:
+    options = {"no_jp2": True} if kind == "JPEG2000" else {}
+    streams = [encoded(frame, kind, **options) for frame in RGB]
+    streams[3] = streams[3][: len(streams[3]) // 2]
+    syntax = JPEG2000Lossless if kind == "JPEG2000" else JPEGBaseline8Bit
+    file = write_jpegs(tmp_path / "a.dcm", streams, syntax=syntax, PhotometricInterpretation="YBR_FULL_422")
+    assert reason(file) == "damaged: frame 3 cannot be decoded: it is damaged or cut off"
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, JPEGBaseline8Bit])

@@ -167,6 +167,8 @@ def _complete(header: Dataset) -> None:
         label = "RGB" if colour else "MONOCHROME2"
     stored = int(number(header, "BitsStored") or 0)
     allocated = int(number(header, "BitsAllocated") or (16 if stored > 8 else 8))
+    if allocated not in (1, 8, 16, 32):
+        raise Rejected("unsupported", f"pixels of {allocated} bits are not supported")
     stored = stored if 0 < stored <= allocated else allocated
     high = int(number(header, "HighBit") or 0)
     header.Rows, header.Columns = (int(number(header, name) or 0) for name in ("Rows", "Columns"))

@@ -25,13 +25,14 @@ from pydicom.uid import (
     JPEG2000,
     UID,
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
     JPEG2000TransferSyntaxes,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
+    JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
-    JPEGLSTransferSyntaxes,
-    JPEGTransferSyntaxes,
+    JPEGLSNearLossless,
     MPEGTransferSyntaxes,
     RLELossless,
 )
@@ -42,7 +43,12 @@ from sonolearn.data.scans.scan import MOST_PIXELS, Rejected, check_size
 _ENCAPSULATED = 0xFFFFFFFF
 _ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _RLE_HEADER = 64  # bytes: the offset of the first segment (PS3.5 G.5)
-_START = 4096  # bytes of a codestream within which its frame begins
+# The markers that begin frames of JPEG, and the transfer syntaxes that they may stand in; the likeliest first.
+_JPEG_KINDS: dict[int, tuple[UID, ...]] = {
+    **dict.fromkeys((0xC0, 0xC1, 0xC2), (JPEGBaseline8Bit, JPEGExtended12Bit)),
+    0xC3: (JPEGLosslessSV1, JPEGLossless),
+    0xF7: (JPEGLSLossless, JPEGLSNearLossless),
+}
 _HALVED = ("YBR_FULL_422", "YBR_PARTIAL_422")  # whose chroma has half the columns
 
 
@@ -70,6 +76,8 @@ class PixelData:
     """The fragments of each compressed frame, or of the one stream of a video; none where frames are not compressed."""
     options: dict[str, Any] = field(default_factory=dict)
     """How pydicom's decoders are to read them."""
+    plugin: str = ""
+    """Which of pydicom's decoders is to read compressed frames; empty for its own choice."""
     shift: int = 0
     """Bits below the stored ones, by the header."""
     partial: bool = False
@@ -92,7 +100,8 @@ class PixelData:
                 warnings.simplefilter("ignore")
                 if self.items:
                     data = encapsulate([read_items(file, self.items[index])])
-                    pixels, found = decoder.as_array(data, raw=True, **options | {"number_of_frames": 1})
+                    options = {**options, "number_of_frames": 1, "decoding_plugin": self.plugin}
+                    pixels, found = decoder.as_array(data, raw=True, **options)
                 else:
                     file.seek(self.start)
                     pixels, found = decoder.as_array(file, index=index, raw=True, **options)
@@ -114,11 +123,14 @@ def find_frames(file: BinaryIO, header: Dataset) -> PixelData:
         _decoder(syntax)
     length, vr = _find_value(file, header)
     start, promised = file.tell(), promised_frames(header)
-    if length != _ENCAPSULATED:
+    # Some writers give compressed frames a length.
+    if length != _ENCAPSULATED and not (syntax.is_encapsulated and file.read(4) == _ITEM):
         items: tuple[tuple[Item, ...], ...] = ()
+        plugin = ""
         syntax = ExplicitVRLittleEndian if syntax.is_encapsulated else syntax
         count = _native_count(header, min(length, file.seek(0, io.SEEK_END) - start), promised)
     else:
+        file.seek(start)
         fragments = _fragments(file)
         if not fragments:
             raise Rejected("truncated", "ends before its first frame")
@@ -127,7 +139,7 @@ def find_frames(file: BinaryIO, header: Dataset) -> PixelData:
         items = _by_frame(fragments, promised)
         count, first = len(items), read_items(file, items[0])
         syntax = _written_as(first, syntax)
-        _agree(header, first, syntax)
+        plugin = _agree(header, first, syntax)
     check_size(int(header.Rows), int(header.Columns), count)
     header.NumberOfFrames = count
     options = as_pixel_options(header, transfer_syntax_uid=syntax, pixel_vr=vr, pixel_keyword="PixelData")
@@ -136,7 +148,7 @@ def find_frames(file: BinaryIO, header: Dataset) -> PixelData:
     shift, partial = header.HighBit + 1 - header.BitsStored, header.PhotometricInterpretation == "YBR_PARTIAL_422"
     if partial:  # of which pydicom does not know that chroma is halved
         options["photometric_interpretation"] = "YBR_FULL_422"
-    return PixelData(syntax, count, start, items, options, shift, partial)
+    return PixelData(syntax, count, start, items, options, plugin, shift, partial)
 
 
 def read_items(file: BinaryIO, items: Sequence[Item]) -> bytes:
@@ -271,19 +283,33 @@ def _kind(head: bytes) -> str:
 def _written_as(frame: bytes, syntax: UID) -> UID:
     """The transfer syntax of a compressed frame, where the header's is of another kind."""
     kind = _kind(frame[:8])
-    if kind == "JPEG" and syntax not in (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes):
-        # The first marker of a frame tells (ISO/IEC 10918-1 B.1.1.3, 14495-1 C.1.1).
-        if b"\xff\xf7" in frame[:_START]:
-            return JPEGLSLossless
-        return JPEGLosslessSV1 if b"\xff\xc3" in frame[:_START] else JPEGBaseline8Bit
     if kind == "JPEG 2000" and syntax not in JPEG2000TransferSyntaxes:
         return JPEG2000
+    if kind == "JPEG":
+        known = _JPEG_KINDS.get(_jpeg_process(frame), (syntax,))
+        return syntax if syntax in known else known[0]
     return RLELossless if kind == "RLE" else syntax
 
 
-def _agree(header: Dataset, frame: bytes, syntax: UID) -> None:
-    """Make the header's size, samples and depth those of a codestream, as far as Pillow knows its kind."""
-    if str(header.PhotometricInterpretation).startswith("YBR_PARTIAL"):
+def _jpeg_process(frame: bytes) -> int:
+    """The marker that begins the frame of a JPEG and names its process (ISO/IEC 10918-1 B.1.1.3); 0 without one."""
+    position = 2
+    while position + 4 <= len(frame):
+        marker = frame[position + 1]
+        if marker in _JPEG_KINDS:
+            return marker
+        # Any number of 0xFF may stand before a marker.
+        position += 1 if marker == 0xFF else 2 + int.from_bytes(frame[position + 2 : position + 4], "big")
+    return 0
+
+
+def _agree(header: Dataset, frame: bytes, syntax: UID) -> str:
+    """Make the header's size, samples and depth those of a codestream, as far as Pillow knows its kind.
+
+    Returns:
+        Which decoder is to read such frames; empty for pydicom's choice.
+    """
+    if header.PhotometricInterpretation.startswith("YBR_PARTIAL"):
         header.PhotometricInterpretation = "YBR_FULL_422"  # JPEG has the full range
     if syntax != RLELossless:
         header.PlanarConfiguration = 0  # says nothing of codestreams
@@ -291,17 +317,23 @@ def _agree(header: Dataset, frame: bytes, syntax: UID) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about its size, which is looked at below
             with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as image:
-                (width, height), samples, baseline = image.size, len(image.getbands()), image.format == "JPEG"
+                (width, height), samples, jpeg = image.size, len(image.getbands()), image.format == "JPEG"
+                converted = "adobe_transform" in image.info
     except Image.DecompressionBombError as error:
         raise Rejected("too_large", f"has more than {MOST_PIXELS // 1_000_000} million pixels") from error
-    except Exception as error:  # lossless JPEG, JPEG-LS and 12 bits are not Pillow's
+    except Exception as error:  # JPEG-LS and 12 bits are not Pillow's
         if syntax == JPEGExtended12Bit and header.BitsStored > 8:
             raise Rejected("unsupported", "lossy JPEG of 12 bits is not supported") from error
-        return
+        return ""
     header.Rows, header.Columns = height, width
-    if baseline and header.BitsAllocated > 8:
+    if jpeg and header.BitsAllocated > 8:
         header.BitsAllocated, header.BitsStored, header.HighBit = 8, 8, 7
+    if samples not in (1, 3):
+        raise Rejected("unsupported", f"colours of {samples} samples are not supported")
     if samples != header.SamplesPerPixel:
-        colour = samples == 3
-        header.SamplesPerPixel = 3 if colour else 1
-        header.PhotometricInterpretation = "YBR_FULL_422" if colour else "MONOCHROME2"
+        header.SamplesPerPixel = samples
+        header.PhotometricInterpretation = "MONOCHROME2" if samples == 1 else "YBR_FULL_422" if jpeg else "RGB"
+    # Pillow is faster than GDCM, which fills what is cut off with grey and ends the process on some damaged frames. But
+    # it converts the colours of an Adobe JPEG, and gives 8 bits of deep ones.
+    plain = syntax in (JPEGBaseline8Bit, JPEGExtended12Bit, JPEG2000, JPEG2000Lossless) and header.BitsStored <= 8
+    return "pillow" if plain and not converted else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def open_still(path: Path) -> Scan:
     Raises:
         Rejected: it is no image, of a kind that has no 8-bit meaning, or too large.
     """
-    with _opened(path) as image:
+    with _refusing_damage(), _opened(path) as image:
         # Other formats with several pictures (MPO, animated PNG) hold previews or are no ultrasound: the first counts.
         pages = _pages(image) if image.format == "TIFF" else [0]
     return _scan([(path, page) for page in pages])
@@ -55,7 +56,7 @@ def open_sequence(paths: list[Path]) -> Scan:
 
 def _scan(pictures: Sequence[tuple[Path, int]]) -> Scan:
     """Pages of files as a scan; the first of them tells size and depth."""
-    with _opened(*pictures[0]) as image:
+    with _refusing_damage(), _opened(*pictures[0]) as image:
         size = _geometry(image).size(*image.size[::-1])
         check_size(*size, len(pictures))
         depth = _depth(_values(image, *pictures[0])) if len(pictures) > 1 and _is_deep(image) else 0
@@ -73,16 +74,27 @@ def _scan(pictures: Sequence[tuple[Path, int]]) -> Scan:
     return Scan("still" if len(pictures) == 1 else "sequence", *size, read, count=len(pictures))
 
 
-def _opened(path: Path, page: int = 0) -> Any:
+@contextmanager
+def _refusing_damage() -> Iterator[None]:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have a limit of our own
-            image = Image.open(path)
-        image.seek(page)
+        yield
+    except Rejected:
+        raise
     except UnidentifiedImageError as error:
         raise Rejected("unreadable", "is not an image of a known format") from error
     except Image.DecompressionBombError as error:
         raise Rejected("too_large", f"has more than {MOST_PIXELS // 1_000_000} million pixels") from error
+    except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, ...
+        if isinstance(error, OSError) and error.errno:  # the disk's, and not of what the file holds
+            raise
+        raise Rejected("damaged", "the image is damaged or cut off") from error
+
+
+def _opened(path: Path, page: int = 0) -> Any:
+    with _refusing_damage(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we have a limit of our own
+        image = Image.open(path)
+        image.seek(page)
     check_size(image.height, image.width, 1)
     return image
 
@@ -124,7 +136,7 @@ def _orientation(image: Any) -> int:
 
 def _decoded(image: Any, path: Path, page: int, colour: bool, depth: int) -> tuple[Pixels, Pixels | None]:
     """(H, W) grey or luma, or (H, W, 3) RGB, of one page as it is shown; and the chroma of luma."""
-    try:
+    with _refusing_damage():
         image.seek(page)
         check_size(image.height, image.width, 1)
         geometry = _geometry(image)
@@ -134,10 +146,6 @@ def _decoded(image: Any, path: Path, page: int, colour: bool, depth: int) -> tup
             planes = np.asarray(image)  # a JPEG's luma and chroma as they lie
             return geometry.show(planes[..., 0], planes[..., 1:])
         return geometry.show(_to_uint8(image))
-    except Rejected:
-        raise
-    except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, ...
-        raise Rejected("damaged", "the image is damaged or cut off") from error
 
 
 def _is_deep(image: Any) -> bool:

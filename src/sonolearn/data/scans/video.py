@@ -180,6 +180,8 @@ def _stream(container: Any) -> Any:
         raise Rejected("no_frames", "has no picture stream")
     stream = container.streams.video[0]
     context = stream.codec_context
+    if context is None:
+        raise Rejected("unsupported", "is coded in a way that FFmpeg does not know")
     if context.width == 0 and container.format.name.startswith(_WITH_SIZE):
         raise Rejected("too_large", f"has more than {MOST_PIXELS // 1_000_000} million pixels")
     if context.width == 0:
