@@ -219,7 +219,7 @@ def fine_tuning_always_dies(number: int) -> None:
     fit = tasks.fit_finetune
 
     def dying(*arguments: Any, **options: Any) -> Any:
-        if arguments[5] == number:
+        if arguments[6] == number:
             os.kill(os.getpid(), signal.SIGKILL)
         return fit(*arguments, **options)
 
