@@ -118,6 +118,10 @@ def test_the_table_of_views_has_all_recipes_and_all_that_differs_between_them() 
     assert differing - {"views.name"} <= set(table_under("| | autoencoder | inpainting |"))
 
 
+def test_the_method_that_is_taken_without_asking_is_named() -> None:
+    assert f"- `--method` chooses the loss. Without it: `{recipe().method}`." in PAGE
+
+
 def test_figures_and_monitors_are_named() -> None:
     for method in METHODS.values():
         for figure in getattr(method, "figures", ()):

@@ -279,6 +279,14 @@ def test_folds_share_no_patient_and_what_is_learnt_from_shows_every_class(
         assert set(targets[rest]) == set(targets[subset])
 
 
+def test_where_a_fold_would_leave_a_class_out_of_what_is_learnt_from_there_are_no_folds() -> None:
+    # Each class has two patients, but those of class 0 land in one fold.
+    targets, patients = np.array([1, 0, 0, 1]), np.array(["b", "d", "b", "c"], object)
+    splitter = StratifiedGroupKFold(2, shuffle=True, random_state=0)
+    assert {len(set(targets[rest])) for rest, _ in splitter.split(targets, targets, patients)} == {1, 2}
+    assert folds_of(np.arange(4), targets, patients) == []
+
+
 @pytest.mark.parametrize("standardise", ["shared", "each", "none"])
 @pytest.mark.parametrize("seed", range(3))
 def test_without_a_validation_part_the_strength_is_that_of_a_cross_validation_over_patients(

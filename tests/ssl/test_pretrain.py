@@ -44,8 +44,8 @@ def finished(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command_line(store: Path, options: str) -> list[str]:
     """`sonolearn pretrain` of the settings in SMALL, for a process of its own; `--out` is to be added."""
     small = "--encoder test_resnet --image_size 32 --batch_size 16 --log_every 1 --valid_patients 0.2"
-    projector = "--barlow_twins.projector 32 32"
-    words = f"pretrain {store} {small} {projector} {options}"
+    method = "--recipe null --method barlow_twins --barlow_twins.projector 32 32"
+    words = f"pretrain {store} {small} {method} {options}"
     return [sys.executable, "-m", "sonolearn", *words.split()]
 
 

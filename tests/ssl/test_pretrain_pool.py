@@ -122,7 +122,8 @@ def test_what_is_not_there_leaves_no_run_behind(store: Path, tmp_path: Path) -> 
 
 def test_from_the_command_line_on_two_processes(store: Path, tmp_path: Path) -> None:
     options = "--pool.patients 6 --pool.frames 30 --pool.seed 1 --patients_per_batch 4 --batch_size 8 --accumulate 2"
-    small_run = "--encoder test_resnet --image_size 32 --barlow_twins.projector 32 32 --max_steps 4 --log_every 1"
+    method = "--recipe null --method barlow_twins --barlow_twins.projector 32 32"
+    small_run = f"{method} --encoder test_resnet --image_size 32 --max_steps 4 --log_every 1"
     devices = "--workers 0 --devices 2 --accelerator cpu --valid_patients 0.2"
     words = f"pretrain {store} {options} {small_run} {devices} --out {tmp_path / 'run'}"
     result = subprocess.run(

@@ -28,7 +28,8 @@ class Forks:
     def __init__(self) -> None:
         """Start it; it imports torch in the meantime."""
         # Sums over another number of threads round differently.
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+        paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "study.forked"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -218,7 +219,7 @@ def fine_tuning_always_dies(number: int) -> None:
     fit = tasks.fit_finetune
 
     def dying(*arguments: Any, **options: Any) -> Any:
-        if arguments[5] == number:
+        if arguments[6] == number:
             os.kill(os.getpid(), signal.SIGKILL)
         return fit(*arguments, **options)
 

@@ -14,6 +14,7 @@ from planes.labelled_store import write_store
 from sonolearn.config.study import StudyDataConfig
 from sonolearn.console import UserError
 from sonolearn.data.store import Store
+from sonolearn.recipes import classify_recipe, recipe
 from sonolearn.study.grid import Grid, chosen
 from sonolearn.study.plan import read_plan, shipped
 from study.small_study import PLAN, merged, write_plan
@@ -207,12 +208,49 @@ def test_a_methods_own_options_go_over_those_of_all_and_its_recipe_below_both(tm
     assert (moco.method, moco.moco.queue, moco.batch_size, moco.epochs, moco.max_steps) == ("moco", 64, 4, 1000, 3)
     assert (second.method, second.batch_size, second.epochs) == ("vicreg", 8, 2)
     # The queue of MoCo's recipe differs from that of the dataclass; views come from each method's recipe.
-    from sonolearn.recipes import recipe
-
     assert moco.views == recipe("moco", None).views
     assert second.optimizer == recipe("vicreg", None).optimizer
     assert moco.encoder == "test_resnet"
     assert moco.image_size == 32
+
+
+def test_a_plan_that_names_no_recipe_takes_those_of_the_command_line(tmp_path: Path) -> None:
+    options = {"image_size": 32, "pretrain": {}, "classify": {}, "modes": {"finetune": {}, "linear": {"epochs": 3}}}
+    plan = read_plan(write_plan(tmp_path / "plan.yaml", methods={"simclr": {}}, pools={}, **options))
+    assert plan.methods["simclr"].configs["small"] == recipe("simclr", encoder="test_resnet", image_size=32)
+    assert plan.modes["finetune"] == classify_recipe(mode="finetune", image_size=32)
+    assert plan.modes["linear"] == classify_recipe(mode="linear", image_size=32, epochs=3)
+
+
+def test_recipes_and_presets_of_a_plan_bring_their_numbers(tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "pretrain": {"recipe": "study"}, "methods": {"simclr": {"views": "ultrasound"}, "moco": {"recipe": None}},
+        "classify": {"recipe": "study"}, "modes": {"finetune": {"views": "gentle"}, "linear": {"recipe": "adapt"}},
+    }  # fmt: skip
+    plan = read_plan(write_plan(tmp_path / "plan.yaml", pools={}, **options))
+    simclr, moco = (plan.methods[name].configs["small"] for name in ("simclr", "moco"))
+    small: dict[str, Any] = {"encoder": "test_resnet", "image_size": 32}
+    assert simclr == recipe("simclr", "study", views={"name": "ultrasound"}, **small)
+    assert moco == recipe("moco", None, **small)
+    assert plan.modes["finetune"] == classify_recipe("study", mode="finetune", image_size=32, views={"name": "gentle"})
+    assert plan.modes["linear"] == classify_recipe(mode="linear", image_size=32)
+
+
+def test_the_plan_study_is_the_studys_protocol() -> None:
+    plan = read_plan(Path("study"), StudyDataConfig(Path("store"), ("scans",)))
+    for name, method in plan.methods.items():
+        (config,) = method.configs.values()
+        own = {"encoder": "resnet50", "image_size": 256, "epochs": 100, "checkpoint_minutes": 10}
+        assert config == recipe(name, "study", **own), name  # type: ignore[arg-type]
+    assert plan.modes == {mode: classify_recipe("study", mode=mode, image_size=256) for mode in ("finetune", "linear")}
+
+
+@pytest.mark.parametrize("name", ["cpu", "demo"])
+def test_plans_for_the_phantom_start_from_random_weights(name: str) -> None:
+    plan = read_plan(Path(name))
+    configs = [config for method in plan.methods.values() for config in method.configs.values()]
+    assert {(config.recipe, config.init) for config in configs} == {(None, "random")}
+    assert {(config.recipe, config.valid) for config in plan.modes.values()} == {("study", "whole")}
 
 
 def test_a_pretraining_may_start_from_an_initialisation_of_the_plan(tmp_path: Path) -> None:

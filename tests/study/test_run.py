@@ -97,6 +97,25 @@ def test_a_study_gives_what_classify_gives(
     assert (mine.sort_index()["predicted"].astype(str) == probabilities.sort_index()["predicted"]).all()
 
 
+def test_a_store_without_a_validation_part_is_enough_unless_that_part_chooses(
+    small_data: Path, here: list[HereEngine], tmp_path: Path
+) -> None:
+    shutil.copytree(small_data, tmp_path / "data")
+    labels = pd.read_csv(small_data / "labelled" / "labels.csv")
+    labels[labels["split"] != "valid"].to_csv(tmp_path / "data" / "labelled" / "labels.csv", index=False)
+    changes: dict[str, Any] = {"methods": {}, "pools": {}, "classify": {**PLAN["classify"], "recipe": "adapt"}}
+    for name, stores in (("whole", small_data), ("lacking", tmp_path / "data")):
+        run(write_plan(tmp_path / f"{name}.yaml", stores, **changes), tmp_path / name)
+    one, other = (pd.read_csv(tmp_path / name / "results.csv") for name in ("whole", "lacking"))
+    assert len(one) == 12
+    assert (one["valid_images"] == 0).all()
+    # Another store has other hashes, and no other result.
+    columns = [name for name in one if name not in ("run", "start", "seconds", "data_hash")]
+    pd.testing.assert_frame_equal(one[columns], other[columns])
+    with pytest.raises(UserError, match="has no labelled image in its valid part"):
+        run(write_plan(tmp_path / "study.yaml", tmp_path / "data", methods={}, pools={}), tmp_path / "study")
+
+
 def test_what_the_page_needs_is_there(small_study: Path) -> None:
     starts = pd.read_parquet(small_study / "results.parquet")
     assert {path.stem for path in (small_study / "features").glob("[!.]*")} == set(

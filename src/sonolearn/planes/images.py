@@ -54,9 +54,9 @@ class Labelled:
         return Labelled(self.rows[positions], self.targets[positions], self.patient[positions])
 
 
-def parts_used(config: ClassifyConfig) -> tuple[str, ...]:
-    """The parts of the labels that a classifier needs: without `--valid whole` no validation part."""
-    return PARTS if config.valid == "whole" else ("train", "test")
+def parts_used(*configs: ClassifyConfig) -> tuple[str, ...]:
+    """The parts of the labels that classifiers need: without `--valid whole` no validation part."""
+    return PARTS if any(config.valid == "whole" for config in configs) else ("train", "test")
 
 
 def labelled_parts(store: Store, labels: pd.DataFrame, config: ClassifyConfig) -> dict[str, Labelled]:

@@ -17,6 +17,7 @@ from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError
 from sonolearn.planes.finetune import MIXTURES, fit_finetune, length
 from sonolearn.planes.head import HeldOut
+from sonolearn.planes.images import parts_used
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.features import extract
 from sonolearn.ssl.pretrain import pretrain
@@ -141,7 +142,7 @@ class Timer:
             begun = time.perf_counter()
             extract(encoder, card, sample, make_fabric(config.accelerator, config.precision))
             self._features[key] = (time.perf_counter() - begun) / len(sample)
-        return self._features[key] * sum(len(part) for part in images.parts.values())
+        return self._features[key] * sum(len(images.parts[part]) for part in parts_used(*task.modes.values()))
 
     def _stand_in(self, start: Start) -> Start:
         """Random weights take as long as pre-trained ones, which are not there yet."""

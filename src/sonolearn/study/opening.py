@@ -11,8 +11,8 @@ from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError, say, warn
 from sonolearn.data.phantom import generate
 from sonolearn.data.prepare import prepare
-from sonolearn.data.store import PARTS, Store
-from sonolearn.planes.images import check_labels
+from sonolearn.data.store import Store
+from sonolearn.planes.images import check_labels, parts_used
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.planes.overlap import find_overlap
 from sonolearn.runs import alone_in, hash_of, hashed_settings, read_json, write_json
@@ -31,7 +31,7 @@ def open_grid(plan: Plan, folder: StudyFolder) -> Grid:
     if labelled_path is None:
         labelled_path, unlabelled_paths = _phantom(plan, folder)
     labelled = Store(labelled_path)
-    check_labels(labelled, PARTS)
+    check_labels(labelled, parts_used(*plan.modes.values()))
     unlabelled = [Store(path) for path in unlabelled_paths] if plan.methods else []
     if plan.methods and plan.data.labelled_frames:
         unlabelled.append(labelled)

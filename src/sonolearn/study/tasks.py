@@ -24,7 +24,7 @@ from sonolearn.planes.finetune import fit_finetune
 from sonolearn.planes.frozen import fit_frozen
 from sonolearn.planes.gradcam import write_cams
 from sonolearn.planes.head import Fitted, HeldOut
-from sonolearn.planes.images import Labelled, check_labels, labelled
+from sonolearn.planes.images import Labelled, check_labels, labelled, parts_used
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.runs import hash_of, hashed_settings, writing
 from sonolearn.ssl.devices import make_fabric
@@ -126,7 +126,8 @@ class FrozenTask:
     ) -> dict[str, Tensor]:
         encoder, card = initialisation.load(self.start.seed or 0)
         fabric = make_fabric(config.accelerator, config.precision)
-        features = {part: extract(encoder, card, frames, fabric) for part, frames in images.frames.items()}
+        parts = parts_used(*self.modes.values())
+        features = {part: extract(encoder, card, images.frames[part], fabric) for part in parts}
         if not self.start.seed:
             test = features["test"].cpu().numpy().astype(np.float16)
             with writing(folder.features(self.start.key)) as temporary, temporary.open("wb") as file:
