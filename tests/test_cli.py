@@ -495,7 +495,7 @@ def test_every_command_holds_the_folder_that_it_writes(
         monkeypatch.setattr(f"sonolearn.{place}.alone_in", hold)
     out, store = str(tmp_path / "out"), str(write_store(tmp_path / "store"))
     words = {"phantom": [out], "demo": ["--out", out], "study run": ["demo", "--out", out]}
-    more = ["--encoder", "test_resnet", "--accelerator", "cpu"] if command == "pretrain" else []
+    more = ["--init", "random", "--encoder", "test_resnet", "--accelerator", "cpu"] if command == "pretrain" else []
     with pytest.raises(Held) as held:
         cli.main([*command.split(), *words.get(command, [store, "--out", out, *more])])
     assert str(held.value) == out
