@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from sonolearn.config.study import StudyRunConfig
 from sonolearn.console import UserError
 from sonolearn.study import opening
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.opening import fingerprints_of, open_grid
 from sonolearn.study.plan import read_plan
+from sonolearn.study.run import run_study
 from study.small_study import PLAN, merged, write_plan, write_stores
 
 
@@ -62,3 +64,11 @@ def test_the_phantom_of_another_plan_is_refused(made: list[int], tmp_path: Path)
         f"{folder.data}: holds the phantom of another plan; give another --out, or take data.phantom back"
     )
     assert made == [20]
+
+
+def test_weights_that_cannot_be_had_are_named_before_a_phantom_is_made(made: list[int], tmp_path: Path) -> None:
+    data = {"phantom": {"patients": 20}}
+    plan = write_plan(tmp_path / "plan.yaml", data=data, initialisations={"lost": {"init": str(tmp_path / "lost.pth")}})
+    with pytest.raises(UserError, match=r"lost\.pth"):
+        run_study(plan, tmp_path / "out", StudyRunConfig())
+    assert not made

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sonolearn.config import ClassifyConfig
+from sonolearn.config import ClassifyConfig, EncoderConfig
 from sonolearn.console import UserError, say, warn
 from sonolearn.data.phantom import generate
 from sonolearn.data.prepare import prepare
@@ -16,9 +16,12 @@ from sonolearn.planes.images import check_labels, parts_used
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.planes.overlap import find_overlap
 from sonolearn.runs import alone_in, hash_of, hashed_settings, read_json, write_json
+from sonolearn.ssl.encoders import check_init
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.grid import Grid
 from sonolearn.study.plan import Plan
+
+ENCODER_OPTIONS = [option.name for option in dataclasses.fields(EncoderConfig)]
 
 
 def open_grid(plan: Plan, folder: StudyFolder) -> Grid:
@@ -38,6 +41,21 @@ def open_grid(plan: Plan, folder: StudyFolder) -> Grid:
     grid = Grid(plan, labelled, unlabelled)
     check_distinct(grid)
     return grid
+
+
+def check_weights(plan: Plan) -> None:
+    """Load every initialisation of a plan once, before any data are read.
+
+    Raises:
+        UserError: weights are missing, damaged, or of another architecture.
+    """
+    pretrainings = [config for method in plan.methods.values() for config in method.configs.values()]
+    seen = {hash_of([dataclasses.asdict(config)[key] for key in ENCODER_OPTIONS]): config for config in pretrainings}
+    for config in seen.values():
+        check_init(config, config.image_size)
+    for start in plan.starts.values():
+        for encoder in start.encoders:
+            check_init(dataclasses.replace(plan.encoders[encoder], init=start.init))
 
 
 def check_distinct(grid: Grid) -> None:

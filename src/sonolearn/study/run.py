@@ -21,7 +21,7 @@ from sonolearn.study.engines.engine import Ended, Engine, stop_on_sigterm
 from sonolearn.study.engines.local import LocalEngine, slots_here
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.grid import COLUMNS, Downstream, chosen
-from sonolearn.study.opening import check_patients, fingerprints_of, open_grid
+from sonolearn.study.opening import check_patients, check_weights, fingerprints_of, open_grid
 from sonolearn.study.plan import read_plan
 from sonolearn.study.results import WARNINGS, write_data, write_results
 from sonolearn.study.schedule import Schedule, missing_tasks
@@ -47,6 +47,7 @@ def run_study(plan: Path, out: Path, config: StudyRunConfig) -> pd.DataFrame:
     """
     asked, folder = read_plan(plan, config), StudyFolder(Path(out))
     with alone_in(folder.out), naming_disk_errors(folder.out), interrupted_by_sigterm():
+        check_weights(asked)
         grid = open_grid(asked, folder)
         folder.claim(plain(asked.given), fingerprints_of(grid))
         write_json(folder.out / WARNINGS, check_patients(grid))
