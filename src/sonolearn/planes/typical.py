@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans, kmeans_plusplus
+from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances_argmin, pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
@@ -32,6 +33,8 @@ Features = NDArray[np.float32]
 
 NEIGHBOURS = 20
 """Neighbours that say how typical an image is: the K of Hacohen et al."""
+COMPONENTS = 64
+"""Principal components that distances are measured on."""
 MOST_CLUSTERS = 500
 """Of more images each cluster gives several, as in Hacohen et al."""
 _ROUNDS = 100  # of k-medoids at most; it stops where no medoid moves
@@ -65,21 +68,30 @@ def suggested(
         raise UserError(f"{count} images cannot be chosen from {len(features)}; give 1 to {len(features)}")
     if not np.isfinite(features).all():
         raise UserError("the encoder's features are not finite; give --precision 32-true, or another --init")
-    directions = directions_of(features)
+    points = coordinates(features)
     # Equal images are no clusters of their own.
-    clusters = min(count, MOST_CLUSTERS, len(np.unique(directions, axis=0)))
+    clusters = min(count, MOST_CLUSTERS, len(np.unique(features, axis=0)))
     number = seed_for(seed, "suggest", method) % 2**32
     if method == "typiclust":
-        ranked = [_by_typicality(directions, members) for members in _by_means(directions, clusters, number)]
+        ranked = [_by_typicality(points, members) for members in _by_means(points, clusters, number)]
     else:
-        ranked = [_by_centrality(directions, members) for members in _by_medoids(directions, clusters, number)]
+        ranked = [_by_centrality(points, members) for members in _by_medoids(points, clusters, number)]
     return _in_turns(sorted(ranked, key=lambda members: (-len(members), int(members[0]))), patients, count)
 
 
-def directions_of(features: Features) -> Features:
-    """Features of length 1, (n, F); zeros stay zeros."""
+def coordinates(features: Features) -> Features:
+    """Where images lie for clustering: (n, F) features of length 1 on their first principal components, (n, D).
+
+    In all F dimensions k-means is caught in the noise of the many small ones (docs/results/suggest.md).
+    """
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.where(lengths > 0, lengths, 1), np.float32)
+    directions = np.asarray(features, np.float64) / np.where(lengths > 0, lengths, 1)
+    few = min(features.shape)
+    # Both solvers are exact; the second is faster where images are many.
+    solver = "full" if len(features) == few else "covariance_eigh"
+    with np.errstate(invalid="ignore"):  # equal images have no variance that components could explain
+        points = PCA(min(COMPONENTS, few), svd_solver=solver).fit_transform(directions)
+    return np.asarray(points, np.float32)
 
 
 def typicality(features: Features, neighbours: int = NEIGHBOURS) -> NDArray[np.float64]:
