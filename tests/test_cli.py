@@ -24,6 +24,7 @@ from stores import write_store
 # The shortest arguments with which each command can be called.
 SHORTEST = {
     "phantom": ["out"], "prepare": ["scans", "--out", "out"], "pretrain": ["store", "--out", "out"],
+    "suggest": ["store", "--out", "out"], "embed": ["store", "--out", "out.npz"],
     "classify": ["store", "--out", "out"], "predict": ["scan", "--out", "out"],
     "report": ["run", "--out", "page.html"], "demo": ["--out", "out"],
     "study plan": ["cpu", "--out", "out"], "study run": ["cpu", "--out", "out"],
@@ -36,7 +37,10 @@ CHANGED = {
     "prepare": ["--split", "0.5", "0.25", "0.25", "--columns.plane=trimester", "--patient_pattern", "7", "--key", "k"],
     "pretrain": ["--views.blur", "1", "0", "--barlow_twins.projector", "32", "--optimizer.weight_decay", "1e-05",
                  "--encoder_args", "{channels: [4, 8]}", "--max_steps", "3"],
-    "classify": ["--fractions", "0.1", "1.0", "--mode", "knn", "--name", "ours", "--views.randaugment", "2", "5"],
+    "suggest": ["--count", "5", "--method", "k_medoids", "--init", "run", "--seed", "3"],
+    "embed": ["--image_size", "64", "--encoder", "resnet18", "--precision", "32-true"],
+    "classify": ["--fractions", "0.1", "1.0", "--mode", "knn", "--draw", "suggested", "--name", "ours",
+                 "--views.randaugment", "2", "5"],
     "predict": ["--classifier", "run", "--frame_skip", "1", "--engine", "torch", "--cleaning.marks", "keep",
                 "--batch", "8"],
     "report": [],

@@ -25,6 +25,8 @@ COMMANDS = {
     "phantom": Command(commands.phantom, config.PhantomConfig, "out"),
     "prepare": Command(commands.prepare, config.PrepareConfig, "paths", "*"),
     "pretrain": Command(commands.pretrain, config.PretrainConfig, "stores", "+", recipes.layer_asked_for),
+    "suggest": Command(commands.suggest, config.SuggestConfig, "stores", "+"),
+    "embed": Command(commands.embed, config.EmbedConfig, "stores", "+"),
     "classify": Command(commands.classify, config.ClassifyConfig, "store", layer=recipes.classify_layer_asked_for),
     "predict": Command(commands.predict, config.PredictConfig, "paths", "+"),
     "report": Command(commands.report, None, "runs", "+"),

@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sonolearn.config import ClassifyConfig, DemoConfig, PhantomConfig, PredictConfig, PrepareConfig, PretrainConfig
+from sonolearn.config import (
+    ClassifyConfig,
+    DemoConfig,
+    EmbedConfig,
+    PhantomConfig,
+    PredictConfig,
+    PrepareConfig,
+    PretrainConfig,
+    SuggestConfig,
+)
 from sonolearn.config.study import StudyPlanConfig, StudyRunConfig
 from sonolearn.runs import AnyPath, alone_in, paths_of
 
@@ -75,6 +84,39 @@ def pretrain(stores: Paths, out: AnyPath, config: PretrainConfig | None = None) 
     else:
         from sonolearn.ssl.pretrain import pretrain as run
     return run(paths_of(stores), Path(out), config)
+
+
+def suggest(stores: Paths, out: AnyPath, config: SuggestConfig | None = None) -> pd.DataFrame:
+    """Suggest the frames to label first: typical, diverse, and spread over patients.
+
+    Args:
+        stores: folders made by `prepare`; of a labelled store only the training part is used.
+        out: the folder of the sheet: suggested.csv to fill in for `prepare --labels`, its frames, and a page.
+        config: what computes the features, how many frames, ...
+
+    Returns:
+        The table, the frame to label first on top.
+    """
+    from sonolearn.planes.suggest import suggest as run
+
+    with alone_in(out):
+        return run(paths_of(stores), Path(out), config or SuggestConfig())
+
+
+def embed(stores: Paths, out: AnyPath, config: EmbedConfig | None = None) -> Path:
+    """Write the features of every frame, for other programs.
+
+    Args:
+        stores: folders made by `prepare`.
+        out: the file, which ends in .parquet or .npz.
+        config: what computes the features, ...
+
+    Returns:
+        The file.
+    """
+    from sonolearn.planes.embed import embed as run
+
+    return run(paths_of(stores), Path(out), config or EmbedConfig())
 
 
 def classify(store: AnyPath, out: AnyPath, config: ClassifyConfig | None = None) -> pd.DataFrame:

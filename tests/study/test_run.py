@@ -97,6 +97,21 @@ def test_a_study_gives_what_classify_gives(
     assert (mine.sort_index()["predicted"].astype(str) == probabilities.sort_index()["predicted"]).all()
 
 
+@pytest.mark.parametrize("mode", ["linear", "finetune"])
+def test_a_study_draws_its_labels_by_suggestion_as_classify_does(
+    mode: str, small_data: Path, tmp_path: Path, here: list[HereEngine]
+) -> None:
+    own = {**PLAN["classify"], "draw": "suggested"}
+    changes = {"methods": {}, "pools": {}, "modes": {mode: PLAN["modes"][mode]}, "fractions": [0.25], "seeds": 1}
+    ours = run(write_plan(tmp_path / "plan.yaml", small_data, classify=own, **changes), tmp_path / "out")
+    own |= {**PLAN["modes"][mode], "mode": mode, "image_size": 32, "encoder": "test_resnet"}
+    layer = classify_layer_asked_for([], own)
+    config = read_options(ClassifyConfig, {**own, "fractions": [0.25], "seeds": 1}, "", layer)
+    theirs = classify(small_data / "labelled", tmp_path / "run", config)
+    scores = ["macro_f1", "accuracy", "train_images", "train_patients"]
+    pd.testing.assert_frame_equal(ours[scores], theirs[scores], check_dtype=False)
+
+
 def test_a_store_without_a_validation_part_is_enough_unless_that_part_chooses(
     small_data: Path, here: list[HereEngine], tmp_path: Path
 ) -> None:

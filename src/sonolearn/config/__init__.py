@@ -5,7 +5,7 @@ place. Values that make no sense are refused here, before any data are read. Wha
 stands in `sonolearn.recipes`.
 """
 
-from sonolearn.config.classify import ClassifyConfig, ClassifyRecipe, DemoConfig, Mode, Standardise
+from sonolearn.config.classify import ClassifyConfig, ClassifyRecipe, DemoConfig, Draw, Mode, Standardise
 from sonolearn.config.cleaning import CleaningConfig
 from sonolearn.config.data import Columns, PhantomConfig, PrepareConfig
 from sonolearn.config.encoder import EncoderConfig, Precision
@@ -21,6 +21,7 @@ from sonolearn.config.methods import (
 from sonolearn.config.pool import PoolConfig
 from sonolearn.config.predict import PredictConfig
 from sonolearn.config.pretrain import Method, OptimizerConfig, PretrainConfig, Recipe
+from sonolearn.config.suggest import EmbedConfig, SuggestConfig, SuggestMethod
 from sonolearn.config.views import PositivesConfig, ViewsConfig
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "CleaningConfig",
     "Columns",
     "DemoConfig",
+    "Draw",
+    "EmbedConfig",
     "EncoderConfig",
     "InpaintingConfig",
     "Method",
@@ -48,6 +51,8 @@ __all__ = [
     "Recipe",
     "SimCLRConfig",
     "Standardise",
+    "SuggestConfig",
+    "SuggestMethod",
     "VICRegConfig",
     "ViewsConfig",
 ]

@@ -14,6 +14,7 @@ Mode = Literal["finetune", "linear", "knn"]
 Solver = Literal["logistic", "adamw"]
 Standardise = Literal["shared", "each", "none"]
 ClassifyRecipe = Literal["adapt", "study"]
+Draw = Literal["random", "unstratified", "suggested"]
 
 GENTLE_VIEWS: dict[str, Any] = {
     "name": "gentle", "crop_scale": (0.7, 1.0), "crop_ratio": (0.9, 1.1), "rotation": 10.0, "jitter": 0.8,
@@ -34,6 +35,10 @@ class ClassifyConfig(EncoderConfig):
     """Label fractions: shares of the labelled training images."""
     seeds: int = 3
     """Number of seeds; 3 means the seeds 0, 1 and 2. Each draws its own labels, head, order and views."""
+    draw: Draw = "random"
+    """Which images of the training part are a label fraction. random: by chance, the share of each plane, for which
+    all labels must be known; unstratified: by chance; suggested: those that `suggest` would name by the features of the
+    initialisation, without a look at any label. A plane may be missing from the last two."""
     valid: Literal["within", "whole"] = "within"
     """What chooses where something is chosen. within: patients of the label fraction itself, so that no other label is
     used; whole: the validation part, as in the study, whose labelled images then count as used."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,14 +71,24 @@ def unlabelled_items(sources: Sequence[Source], patient_pattern: str | None, pse
     return [_with_patient(Item(source), "", patient_pattern, pseudonyms) for source in sources]
 
 
-def labelled_items(table: pd.DataFrame, patient_pattern: str | None, pseudonyms: Pseudonyms) -> list[Item]:
-    """An item a file of the label table, in the table's order, with the frames that it names."""
+def labelled_items(
+    table: pd.DataFrame, patient_pattern: str | None, pseudonyms: Pseudonyms, known: Collection[str] = ()
+) -> list[Item]:
+    """An item a file of the label table, in the table's order, with the frames that it names.
+
+    A patient whom the table calls by one of the `known` pseudonyms, as a sheet of `suggest` does, keeps it: under
+    another one nobody could see that a pre-training has met him.
+    """
     items = []
     for _, rows in table.groupby("path", sort=False):
         first = rows.iloc[0]
         only = None if (rows["frame"] < 0).any() else tuple(sorted({int(f) for f in rows["frame"]}))
         item = Item(Source(first["name"], (Path(first["path"]),)), only, machine=printable(first["machine"]))
-        items.append(_with_patient(item, first["patient"], patient_pattern, pseudonyms))
+        if first["patient"] in known:
+            item.patient = first["patient"]
+            items.append(item)
+        else:
+            items.append(_with_patient(item, first["patient"], patient_pattern, pseudonyms))
     return items
 
 

@@ -20,7 +20,7 @@ from sonolearn.data.labelling import check_alike, check_duplicates, check_patien
 from sonolearn.data.labels import read_labels
 from sonolearn.data.outcomes import choose, none_usable, rejected_table, summarise
 from sonolearn.data.parts import Options, Task, drop_parts, parts_folder
-from sonolearn.data.pseudonyms import Pseudonyms, open_private, private_folder
+from sonolearn.data.pseudonyms import Pseudonyms, open_private, private_folder, read_sources
 from sonolearn.data.scans.find import find_sources
 from sonolearn.data.store import DUPLICATES, LABELS, REJECTED, Store
 from sonolearn.data.storing import DRY_RUN, Block, check_free, claim_store, is_begun, write_store
@@ -59,7 +59,8 @@ def prepare(paths: AnyPath | Sequence[AnyPath], out: AnyPath, labels: AnyPath | 
     if labels is not None and table is not None:
         if not config.dry_run:
             check_patients(labels, table, pseudonyms)
-        items = labelled_items(table, config.patient_pattern, pseudonyms)
+        known = set(read_sources(private)["patient"]) - {""}
+        items = labelled_items(table, config.patient_pattern, pseudonyms, known)
     else:
         items = unlabelled_items(sources, config.patient_pattern, pseudonyms)
     job = Job(out, private, pseudonyms, config, labels, table)

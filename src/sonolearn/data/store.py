@@ -51,6 +51,7 @@ class Store:
         key_id: names the key of its pseudonyms; patients of stores with different keys cannot be compared.
         scan_of_frame: (N,) row in `scans` of each frame.
         time_of_frame: (N,) seconds since the start of the recording, NaN for stills.
+        checksum_of_frame: (N,) XXH3 of the pixels of each frame.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -73,7 +74,7 @@ class Store:
             self._content = text_of(h5, "fingerprint")
             self.scan_of_frame: NDArray[np.int32] = h5["scan"][:]
             self.time_of_frame: NDArray[np.float32] = h5["time"][:]
-            self._checksums: NDArray[np.uint64] = h5["checksum"][:]
+            self.checksum_of_frame: NDArray[np.uint64] = h5["checksum"][:]
         self._checked = bytearray(len(self))
 
     def __len__(self) -> int:
@@ -104,6 +105,12 @@ class Store:
     def patient_of_frame(self) -> NDArray[np.object_]:
         """(N,) pseudonym of the patient of each frame."""
         return np.asarray(self.scans["patient"].to_numpy(dtype=object)[self.scan_of_frame])
+
+    @cached_property
+    def number_of_frame(self) -> NDArray[np.int32]:
+        """(N,) number of each frame in its recording, from 0."""
+        with open_frames(self.path / FRAMES) as h5:
+            return np.asarray(h5["index"][:], np.int32)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -142,7 +149,7 @@ class Store:
         if os.preadv(self._file, (frame.data,), self._places.item(row)) != frame.nbytes:
             raise damaged(self.path / FRAMES, "it is cut off")
         if not self._checked[row]:  # once a process: checking takes a third of the time of reading
-            if checksum_of(frame.data) != self._checksums.item(row):
+            if checksum_of(frame.data) != self.checksum_of_frame.item(row):
                 raise damaged(self.path / FRAMES, f"frame {row} is not as it was written")
             self._checked[row] = True
 

@@ -15,7 +15,6 @@ import pandas as pd
 
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import Interrupted, ProgressBar, UserError, progress
-from sonolearn.data.splits import label_fraction
 from sonolearn.data.store import Store
 from sonolearn.planes.head import Fitted
 from sonolearn.planes.images import Labelled, check_labels, describe_store, parts_used
@@ -61,7 +60,7 @@ def classify(store: Path, out: Path, config: ClassifyConfig) -> pd.DataFrame:
     if missing:
         _run_units(missing, len(units), source, labels, initialisation, out)
     results = write_tables(out, units, source.planes)
-    print_summary(out, f"{initialisation.name}, {config.mode}")
+    print_summary(out, f"{initialisation.name}, {config.mode}", config.draw)
     return results
 
 
@@ -76,18 +75,17 @@ def _run_units(
         with progress("classify", len(missing) * epochs) as bar:
             for unit in missing:
                 bar.describe(f"{unit.fraction:.4g} of the labels, seed {unit.seed}")
-                _run_unit(unit, material, store, labels, out, bar)
+                _run_unit(unit, material, store, out, bar)
                 done += 1
     except KeyboardInterrupt as stop:
         sentence = f"stopped with {done} of {total} trainings finished; run the same command again to continue"
         raise Interrupted(f"{out}: {sentence}") from stop
 
 
-def _run_unit(unit: Unit, material: Material, store: Store, labels: pd.DataFrame, out: Path, bar: ProgressBar) -> None:
+def _run_unit(unit: Unit, material: Material, store: Store, out: Path, bar: ProgressBar) -> None:
     """Draw the subset, fit on it, look at the test part once, write."""
     start = time.perf_counter()
-    rows = label_fraction(labels, store.planes, unit.fraction, unit.seed).rows
-    subset = material.parts["train"].at(rows)
+    subset = material.subset(unit.fraction, unit.seed)
     try:
         fitted = material.fit(subset, unit.seed, bar.advance)
     except UserError as error:

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from sonolearn.console import UserError
-from sonolearn.data.splits import label_fraction
 from sonolearn.data.store import Store
+from sonolearn.planes.draws import drawn
 from sonolearn.planes.finetune import fit_finetune
 from sonolearn.planes.frozen import fit_frozen
 from sonolearn.planes.head import Fitted, HeldOut
 from sonolearn.planes.images import Labelled, labelled_parts
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.planes.linear import Positions
+from sonolearn.planes.typical import Features
 from sonolearn.ssl.features import extract, read_images
 
 Head = tuple[bytes, int]
@@ -43,7 +45,16 @@ class Material:
         self._images = {p: read_images(store, part.rows, initialisation.image_size) for p, part in self.parts.items()}
         self._features: dict[str, Tensor] = {}
         self._features_of: int | None = None
+        self._subsets: dict[tuple[float, int], Labelled] = {}
         self._heads: dict[Head, Fitted | UserError] = {}
+
+    def subset(self, fraction: float, seed: int) -> Labelled:
+        """The labelled training images of a fraction and a seed, as `config.draw` says."""
+        if (fraction, seed) not in self._subsets:
+            draw = self.config.draw
+            rows = drawn(self._train_labels, self.planes, fraction, seed, draw, lambda: self._train_features(seed))
+            self._subsets[fraction, seed] = self.parts["train"].at(rows)
+        return self._subsets[fraction, seed]
 
     def fit(self, subset: Labelled, seed: int, on_epoch: Callable[[], None]) -> Fitted:
         """Fit on a subset of the training part; the test part is out of reach of what is called here.
@@ -98,8 +109,7 @@ class Material:
         """All heads on the features for a seed, and where in the training part their images are."""
         seeds = [seed] if self.initialisation.varies else range(self.config.seeds)
         units = [(seed, fraction) for seed in seeds for fraction in dict.fromkeys(self.config.fractions)]
-        rows = [label_fraction(self._train_labels, self.planes, fraction, seed).rows for seed, fraction in units]
-        subsets = [self.parts["train"].positions(of_unit) for of_unit in rows]
+        subsets = [self.parts["train"].positions(self.subset(fraction, seed).rows) for seed, fraction in units]
         pairs = zip(subsets, units, strict=True)
         return {(positions.tobytes(), seed): positions for positions, (seed, _) in pairs if len(positions) >= 2}
 
@@ -107,12 +117,20 @@ class Material:
         trainings = [(positions, seed) for (_, seed), positions in heads.items()]
         return dict(zip(heads, fit_frozen(features, self.parts, trainings, self.classes, self.config), strict=True))
 
+    def _train_features(self, seed: int) -> Features:
+        """(n, F) features of the training images, by which they may be suggested."""
+        return np.asarray(self._features_for(seed)["train"].cpu().numpy(), np.float32)
+
     def _features_for(self, seed: int) -> dict[str, Tensor]:
-        """Features of all parts, once for each encoder: random encoders differ between seeds, others do not."""
+        """Features of the parts, once for each encoder: random encoders differ between seeds, others do not.
+
+        Fine-tuning has use for those of the training images alone, to choose among them.
+        """
         wanted = seed if self.initialisation.varies else 0
         if self._features_of != wanted:
             encoder, card = self.initialisation.load(wanted)
-            images = {part: images for part, images in self._images.items() if len(images)}
+            used = ("train",) if self.config.mode == "finetune" else tuple(self._images)
+            images = {part: self._images[part] for part in used if len(self._images[part])}
             self._features = {part: extract(encoder, card, of_part, self.fabric) for part, of_part in images.items()}
             self._features_of, self._heads = wanted, {}
         return self._features

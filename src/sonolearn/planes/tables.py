@@ -9,11 +9,18 @@ import numpy as np
 import pandas as pd
 
 from sonolearn.checksums import intact
+from sonolearn.config import Draw
 from sonolearn.planes.metrics import SCORES, Floats, bootstrap_macro_f1, confusion_of_patients, interval
 from sonolearn.planes.units import Unit, read_unit
 from sonolearn.runs import write_json, writing
 
 RESULTS, PER_CLASS, PREDICTIONS = "results.csv", "per_class.csv", "predictions.csv"
+DRAWS: dict[Draw, str] = {
+    "random": "drawn by chance from each plane",
+    "unstratified": "drawn by chance, planes unseen",
+    "suggested": "suggested by the features, planes unseen",
+}
+"""How label fractions were drawn, for people."""
 HISTORY_COLUMNS = ["fraction", "seed", "epoch", "train_loss", "valid_balanced_accuracy"]
 CONFUSION, SUBSETS, SUMMARY, HISTORY = "confusion.csv", "subsets.json", "summary.csv", "history.csv"
 
@@ -87,7 +94,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     return pd.read_csv(intact(path), dtype=text, keep_default_na=False)
 
 
-def print_summary(out: Path, title: str) -> None:
+def print_summary(out: Path, title: str, draw: Draw) -> None:
     """Print summary.csv as a table on standard output."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -110,6 +117,7 @@ def print_summary(out: Path, title: str) -> None:
         )
     screen = Console()
     screen.print(table)
+    screen.print(f"labels: {DRAWS[draw]}")
     screen.print(f"* macro F1, mean over seeds: bootstrap over the {patients} test patients. All tables: {out}")
 
 

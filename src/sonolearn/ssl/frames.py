@@ -40,8 +40,8 @@ class FramePool:
         """One frame, (S, S) uint8; S is the size of its store."""
         return self.stores[self.store_of_frame.item(index)].frame(self.row_of_frame.item(index))
 
-    def of(self, chosen: NDArray[np.bool_]) -> FramePool:
-        """The chosen frames as a pool of their own."""
+    def of(self, chosen: NDArray[np.bool_] | Rows) -> FramePool:
+        """The chosen frames as a pool of their own; places instead of a mask say their order, too."""
         return FramePool(
             self.stores, self.store_of_frame[chosen], self.row_of_frame[chosen], self.patient_of_frame[chosen]
         )
@@ -51,6 +51,16 @@ class FramePool:
         """(n,) number of the scan, different for scans of different stores."""
         first = np.cumsum([0, *(len(store.scans) for store in self.stores)])
         return self._of_store(lambda i: first[i] + self.stores[i].scan_of_frame)
+
+    @cached_property
+    def checksum_of_frame(self) -> NDArray[np.uint64]:
+        """(n,) checksum of the pixels."""
+        return self._of_store(lambda i: self.stores[i].checksum_of_frame)
+
+    @cached_property
+    def machine_of_frame(self) -> NDArray[np.object_]:
+        """(n,) machine of each frame's scan, empty where unknown."""
+        return self._of_store(lambda i: self.stores[i].scans["machine"].to_numpy(object)[self.stores[i].scan_of_frame])
 
     @cached_property
     def time_of_frame(self) -> NDArray[np.float64]:
@@ -85,6 +95,11 @@ class FramePool:
         return mean, deviation
 
 
+def all_frames(stores: Sequence[Store]) -> FramePool:
+    """Every frame of the stores."""
+    return _pool(stores, [np.arange(len(store)) for store in stores])
+
+
 def training_frames(stores: Sequence[Store]) -> FramePool:
     """All frames that SSL may use: those of unlabelled stores, and the training part of labelled ones.
 
@@ -93,12 +108,7 @@ def training_frames(stores: Sequence[Store]) -> FramePool:
     """
     held_out = {(s.key_id, p) for s in stores if s.labels is not None for p in _held_out_patients(s.labels)}
     chosen = [_usable_rows(store, held_out) for store in stores]
-    pool = FramePool(
-        stores,
-        np.concatenate([np.full(len(rows), i) for i, rows in enumerate(chosen)]),
-        np.concatenate(chosen),
-        np.concatenate([s.patient_of_frame[rows] for s, rows in zip(stores, chosen, strict=True)]),
-    )
+    pool = _pool(stores, chosen)
     if len(pool) < 2:
         raise UserError(f"{', '.join(str(s.path) for s in stores)}: fewer than 2 frames to learn from")
     return pool
@@ -114,6 +124,16 @@ def hold_out_patients(pool: FramePool, share: float, seed: int) -> tuple[FramePo
     held_out = {patients[i] for i in order[:count]}
     mask = np.array([p in held_out for p in pool.patient_of_frame], dtype=bool)
     return pool.of(~mask), pool.of(mask)
+
+
+def _pool(stores: Sequence[Store], rows: Sequence[Rows]) -> FramePool:
+    """These rows of each store."""
+    return FramePool(
+        stores,
+        np.concatenate([np.full(len(of_store), i) for i, of_store in enumerate(rows)]),
+        np.concatenate(rows),
+        np.concatenate([s.patient_of_frame[of_store] for s, of_store in zip(stores, rows, strict=True)]),
+    )
 
 
 def _held_out_patients(labels: pd.DataFrame) -> set[str]:

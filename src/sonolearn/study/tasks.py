@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sonolearn.config import ClassifyConfig
+from sonolearn.config import ClassifyConfig, Draw
 from sonolearn.console import UserError
-from sonolearn.data.splits import label_fraction
 from sonolearn.data.store import PARTS, Frames, Store
+from sonolearn.planes.draws import drawn
 from sonolearn.planes.finetune import fit_finetune
 from sonolearn.planes.frozen import fit_frozen
 from sonolearn.planes.gradcam import write_cams
@@ -105,7 +106,7 @@ class FrozenTask:
         initialisation = starting_from(folder, self.start, next(iter(self.modes.values())))
         images = Images.of(self.store, initialisation.image_size)
         features: dict[str, dict[str, Tensor]] = {}
-        fitted: list[tuple[Downstream, Fitted]] = []
+        fitted: list[tuple[Downstream, Labelled, Fitted]] = []
         for mode, config in self.modes.items():
             if config.precision not in features:
                 features[config.precision] = self._features(folder, initialisation, images, config)
@@ -113,11 +114,10 @@ class FrozenTask:
             fitted += _fit(runs, config, features[config.precision], images)
         there = folder.finished_runs()
         each = (time.perf_counter() - start_time) / max(1, len(fitted))
-        for run, classifier in fitted:
+        for run, subset, classifier in fitted:
             if run.run not in there:
                 more = {**_hashes(self.modes[run.mode], images), "seconds": each}
                 probabilities = classifier.predict(features[self.modes[run.mode].precision]["test"])
-                subset = images.subset(run)
                 parts = images.parts_for(self.modes[run.mode])
                 write_record(folder, run, classifier, probabilities, subset, parts, images.planes, more)
 
@@ -175,15 +175,15 @@ class FinetuneTask:
         start_time, run = time.perf_counter(), self.run
         initialisation = starting_from(folder, run.start, self.config)
         images = Images.of(self.store, initialisation.image_size)
-        subset = images.subset(run)
         # Random weights are those of the start; whatever else is drawn comes from the run's own seed.
         encoder, card = initialisation.load(run.start.seed or 0)
         config = dataclasses.replace(initialisation.config, workers=loaders)
+        fabric = make_fabric(config.accelerator, config.precision)
+        subset = images.subset(run, config.draw, lambda: extract(encoder, card, images.frames["train"], fabric))
         train = images.frames["train"][images.parts["train"].positions(subset.rows)], subset
         held_out = None
         if config.valid == "whole":
             held_out = HeldOut(torch.from_numpy(images.frames["valid"]), images.parts["valid"].targets)
-        fabric = make_fabric(config.accelerator, config.precision)
         fitted = fit_finetune(encoder, card, train, held_out, len(images.planes), config, run.seed, fabric)
         probabilities = fitted.predict(torch.from_numpy(images.frames["test"]))
         if self.explain:
@@ -225,10 +225,12 @@ class Images:
             return self.parts
         return {**self.parts, "valid": self.parts["valid"].without_images}
 
-    def subset(self, run: Downstream) -> Labelled:
-        """The labelled training images of a run's fraction and seed."""
-        assert self.store.labels is not None  # `of` has checked it
-        return self.parts["train"].at(label_fraction(self.store.labels, self.planes, run.fraction, run.seed).rows)
+    def subset(self, run: Downstream, draw: Draw, features: Callable[[], Tensor]) -> Labelled:
+        """The labelled training images of a run's fraction and seed; `features` gives those of the whole part."""
+        labels = self.store.labels
+        assert labels is not None  # `of` has checked it
+        rows = drawn(labels, self.planes, run.fraction, run.seed, draw, lambda: features().cpu().numpy())
+        return self.parts["train"].at(rows)
 
 
 def in_words(start: Start) -> str:
@@ -239,15 +241,18 @@ def in_words(start: Start) -> str:
 
 def _fit(
     runs: list[Downstream], config: ClassifyConfig, features: dict[str, Tensor], images: Images
-) -> list[tuple[Downstream, Fitted]]:
-    """Each run's classifier on frozen features."""
+) -> list[tuple[Downstream, Labelled, Fitted]]:
+    """Each run's images and its classifier on frozen features."""
     train = images.parts["train"]
-    trainings = [(train.positions(images.subset(run).rows), run.seed) for run in runs]
+    subsets = [images.subset(run, config.draw, lambda: features["train"]) for run in runs]
+    trainings = [(train.positions(subset.rows), run.seed) for subset, run in zip(subsets, runs, strict=True)]
     fitted = fit_frozen(features, images.parts, trainings, len(images.planes), config)
     for one in fitted:
         if isinstance(one, UserError):
             raise one
-    return [(run, one) for run, one in zip(runs, fitted, strict=True) if isinstance(one, Fitted)]
+    return [
+        (run, subset, one) for run, subset, one in zip(runs, subsets, fitted, strict=True) if isinstance(one, Fitted)
+    ]
 
 
 def starting_from(folder: StudyFolder, start: Start, config: ClassifyConfig) -> Initialisation:
