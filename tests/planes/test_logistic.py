@@ -19,6 +19,7 @@ from planes.labelled_store import tiny
 from sonolearn.config import Standardise
 from sonolearn.console import UserError
 from sonolearn.planes import logistic, logistic_optimum
+from sonolearn.planes.class_means import class_mean_head
 from sonolearn.planes.classify import classify
 from sonolearn.planes.head import HeldOut, class_weights
 from sonolearn.planes.logistic import FOLDS, Head, fit_heads, fit_logistic, folds_of
@@ -326,6 +327,19 @@ def test_where_a_class_comes_from_one_patient_nothing_is_chosen_and_the_middle_s
     assert head.regularisation == 1.0
     assert np.isnan(head.valid_loss)
     assert head.predict(train[0]) == pytest.approx(solved(train, np.arange(60), 1.0, "shared").predict(train[0]))
+
+
+def test_a_handful_of_images_that_make_no_folds_gets_its_class_means() -> None:
+    train = images(60, 20)
+    handful = np.concatenate([np.flatnonzero(train[1] == plane)[: 1 + plane] for plane in range(CLASSES)])
+    head, larger = fitted(train, [handful, np.arange(60)], None)
+    weight, bias = class_mean_head(train[0][handful].double(), train[1][handful], CLASSES, 0.07)
+    expected = (train[0].double() @ weight.T + bias).softmax(1).numpy()
+    assert head.regularisation is None
+    assert head.predict(train[0]) == pytest.approx(expected, abs=1e-5)
+    assert larger.regularisation in STRENGTHS
+    fixed = fitted(train, [handful], None, (1.0,))[0]
+    assert fixed.regularisation == 1.0, "who gives one strength gets it"
 
 
 def test_what_is_not_in_the_subset_neither_chooses_nor_teaches_anything() -> None:

@@ -48,7 +48,8 @@ class ClassifyConfig(EncoderConfig):
     """linear: logistic: L2 logistic regression to its optimum; adamw as in the study."""
     regularisations: tuple[float, ...] = (0.03, 0.3, 1.0, 3.0, 10.0)
     """logistic: strengths to choose from, each the lambda of (lambda / 2) times the squared norm of the weights. Where
-    a class comes from one patient only, within chooses nothing and takes the middle one."""
+    a class comes from one patient only, within cannot choose: it takes the middle one, or of up to five images a class
+    their class means by cosine instead."""
     standardise: Standardise = "shared"
     """linear, and the head that finetune starts from: shared: features divided by one spread for all, the root of their
     mean variance; each: by its own (batch norm without affine, as in the study), which few images estimate badly;
@@ -85,7 +86,7 @@ class ClassifyConfig(EncoderConfig):
     neighbours: int = 20
     """knn: how many neighbours vote."""
     temperature: float = 0.07
-    """knn: temperature of the votes (Wu et al., CVPR 2018)."""
+    """knn, class means: temperature of the cosines (Wu et al., CVPR 2018)."""
     workers: int | None = None
     """Loader processes; None: the free cores, at most 8. Results do not depend on it."""
     precision: Precision = "auto"

@@ -3,7 +3,8 @@
 A linear head is fitted to its optimum for each strength of an L2 regularisation. The strength is chosen by
 cross-validation over the patients of the subset, so that no label beyond the subset is used; or, as a study with a
 labelled validation part does, on that part. There is no seed: the optimum is unique. All heads of an encoder, over
-label fractions, seeds, folds and strengths, are solved together (`logistic_optimum`).
+label fractions, seeds, folds and strengths, are solved together (`logistic_optimum`). A handful of images whose
+patients make no folds gets its class means instead (`class_means`): docs/explanation/protocol.md has the figures.
 
 The objective of a head is the mean over its n images of the class-weighted cross-entropy + (lambda / 2) ||W||^2 on
 standardised features. The bias is not regularised. scikit-learn's LogisticRegression with the class weights as
@@ -25,12 +26,15 @@ from torch.nn.functional import one_hot
 
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError
+from sonolearn.planes.class_means import class_mean_head
 from sonolearn.planes.head import Fitted, HeldOut, LinearHead, Probabilities, class_weights
 from sonolearn.planes.linear import Positions, balanced_accuracies, standardisation
 from sonolearn.planes.logistic_optimum import optima
 
 FOLDS = 5
 """Folds of the cross-validation at most; fewer where a class comes from fewer patients."""
+FEW = 5
+"""Images a class, on average, up to which class means take the place of a strength that cannot be chosen."""
 AT_ONCE = 2**26
 """Numbers (of 8 bytes) that the subsets of one batch may take in memory, about."""
 
@@ -42,7 +46,7 @@ class Head:
     Attributes:
         weight: (F, C) float32, for raw features: the standardisation is folded in.
         bias: (C,) float32; -inf where the subset has no image of the class, whose probability is 0.
-        regularisation: lambda.
+        regularisation: lambda; None of class means.
         valid_balanced_accuracy: of the validation part, 0 to 1; NaN without one.
         valid_loss: mean over the images that chose lambda (of the validation part, or of all folds) of the
             cross-entropy with the class weights of the subset; NaN where there was no choice.
@@ -50,7 +54,7 @@ class Head:
 
     weight: Tensor
     bias: Tensor
-    regularisation: float
+    regularisation: float | None
     valid_balanced_accuracy: float
     valid_loss: float
 
@@ -79,8 +83,9 @@ def fit_heads(
 
     With a validation part the strength is the one with the best balanced accuracy on it, of equals the one with the
     smallest loss, then the largest. Without one it is the one with the smallest loss over folds that share no patient;
-    where a class of the subset comes from one patient only, no folds can be made, and the middle one is taken. Class
-    weights and standardisation come from the subset (in folds: from the rest of the fold). A head depends neither on
+    where a class of the subset comes from one patient only, no folds can be made: up to `FEW` images a class get their
+    class means, more the middle strength. Class weights and standardisation come from the subset (in folds: from the
+    rest of the fold). A head depends neither on
     the order of its images nor on the other subsets; equal subsets are solved once.
 
     Args:
@@ -90,7 +95,7 @@ def fit_heads(
         subsets: positions in `train`, at least two each; an image that occurs twice counts twice.
         valid: features and classes of the validation part, or None to choose within the subset.
         classes: C.
-        config: `regularisations`, lambdas above 0, and `standardise`.
+        config: `regularisations`, lambdas above 0; `standardise`; `temperature` of class means.
 
     Raises:
         UserError: a subset has fewer than two images, there are no validation images, features are not finite, or a
@@ -110,6 +115,8 @@ def fit_heads(
         if valid is not None:
             judged = [_judge(own, valid.features.double(), torch.tensor(valid.targets, device=train.device))]
             heads[name] = _best(own, judged, own.class_weights, by_accuracy=True)
+        elif not folds.get(name, True) and len(unlike[name]) <= FEW * int((own.class_weights > 0).sum()):
+            heads[name] = _means(inputs[unlike[name]], targets[unlike[name]], classes, config)
         else:
             judged = [
                 _judge(solutions[_name(rest)], inputs[held_out], truth[held_out])
@@ -244,6 +251,12 @@ def _best(
         accuracy, loss = accuracies[index] if by_accuracy else accuracy, losses[index]
     weight, bias = solution.head(index)
     return Head(weight.T.contiguous(), bias.clone(), strengths[index], accuracy, loss)
+
+
+def _means(features: Tensor, targets: NDArray[np.int64], classes: int, config: ClassifyConfig) -> Head:
+    """The head of the class means of (n, F) float64 features."""
+    weight, bias = class_mean_head(features, targets, classes, config.temperature)
+    return Head(weight.T.float().contiguous(), bias.float(), None, float("nan"), float("nan"))
 
 
 def _name(subset: Positions) -> bytes:
