@@ -186,6 +186,8 @@ def in_words(kind: Any) -> str:
         return f"{in_words(inner[0])}, or null"
     if typing.get_origin(kind) is tuple:
         count = "one or more" if Ellipsis in inner else str(len(inner))
+        if typing.get_origin(inner[0]) is typing.Literal:
+            return f"{count} of {', '.join(map(str, typing.get_args(inner[0])))}"
         return f"{count} {_WORDS[inner[0]].split(maxsplit=1)[1]}s"
     if dataclasses.is_dataclass(kind):
         return f"options of its own: {', '.join(field.name for field in dataclasses.fields(kind))}"
