@@ -314,6 +314,10 @@ def test_a_flag_may_stand_alone(line: str, profile: bool, small_stem: bool) -> N
         ("study run cpu --out o --address auto", "--address: goes with --engine ray"),
         ("study run cpu --out o --only", "--only: give one or more texts"),
         (
+            "prepare in --out o --cleaning.reject blurred",
+            "--cleaning.reject blurred: give one or more of blank, menu, ",
+        ),
+        (
             "study plan cpu --out o --weights a.safetensors",
             "--weights a.safetensors: give NAME=FILE, the name as in the plan's initialisations",
         ),
