@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks.figure import machine_line
 from benchmarks.killing.contents import contents, differing
-from benchmarks.killing.forked import Forked, loaded, started
+from benchmarks.killing.forked import loaded, started
 from benchmarks.killing.steps import STEPS, Step
 from sonolearn.runs import generator_for
 
@@ -70,9 +70,8 @@ def main() -> None:
     loaded()
     with tempfile.TemporaryDirectory(prefix="sonolearn-kill-") as folder:
         found = killed(Path(folder), options.kills, options.seed, options.steps)
-    print(
-        "\n| step | undisturbed, s | kills | runs to the end | differences | left processes |\n|---|---:|---:|---:|---:|---:|"
-    )
+    print("\n| step | undisturbed, s | kills | runs to the end | differences | left processes |")
+    print("|---|---:|---:|---:|---:|---:|")
     for row in found:
         print(f"| {row.name} | {row.seconds:.1f} | {row.kills} | {row.ends} | {len(row.differences)} | {row.orphans} |")
     wrong, orphans = [line for row in found for line in row.differences], sum(row.orphans for row in found)
@@ -84,8 +83,9 @@ def main() -> None:
 def killed(folder: Path, kills: int, seed: int, names: Sequence[str]) -> list[Figures]:
     """Go the road; kill the steps that are named, by their shares."""
     shares = {step.name: step.share for step in STEPS if step.name in names}
+    last = max(number for number, step in enumerate(STEPS) if step.name in names)
     found = []
-    for step in STEPS:
+    for step in STEPS[: last + 1]:
         began = time.monotonic()
         code = started(step.words(folder), folder / "log.txt").wait()
         if code:
@@ -159,8 +159,6 @@ def _remove(path: Path) -> None:
     else:
         path.unlink(missing_ok=True)
 
-
-__all__ = ["Figures", "Forked", "killed"]
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -16,7 +16,8 @@ from sonolearn.study.plan import read_plan
 
 WORDS = (
     *(str(value) for value in (*VALUES, *JSON_VALUES)), "0.5", "3", "[1,2]", "[0.1", "{a: 1}", "1e-3", "adapt", "study",
-    "simclr", "vicreg", "ultrasound", "gentle", "knn", "finetune", "cpu", "-5", "--", "-x", "@", "null null", "4 8", "=",
+    "simclr", "vicreg", "ultrasound", "gentle", "knn", "finetune", "cpu", "-5", "--", "-x", "@", "null null", "4 8",
+    "=",
 )  # fmt: skip
 REQUIRED = {"out": "out", "paths": "in", "stores": "in", "store": "in", "plan": "cpu", "study": "in", "runs": "in"}
 OPTIONS = {
@@ -89,7 +90,7 @@ def _plan(base: Path, work: Path, rng: Rng) -> None:
 
 
 KINDS = (
-    Kind("words", "words", _nothing, _words, 9),
-    Kind("files of options", "words", _nothing, _file, 5),
-    Kind("plans", "plans", _make_plan, _plan, 5),
+    Kind("words", "words", _nothing, _words, 8),
+    Kind("files of options", "words", _nothing, _file, 4),
+    Kind("plans", "plans", _make_plan, _plan, 4),
 )

@@ -11,9 +11,12 @@ import numpy as np
 from benchmarks.fuzzing.commands import CLASSIFY, PRETRAIN, called, road, walked
 from benchmarks.fuzzing.damage import Rng, damaged_file, pick
 from benchmarks.fuzzing.kind import Kind
-from sonolearn.checksums import CHECKSUMS
+from sonolearn.checksums import CHECKSUMS, naming_damage
 from sonolearn.data.store import Store
 from sonolearn.runs import AnyPath
+from sonolearn.study.folder import StudyFolder
+from sonolearn.study.read import read_run
+from sonolearn.study.results import read_results
 
 GROUP = "own files"
 Action = Callable[[Path], None]
@@ -63,12 +66,28 @@ def _step(name: str) -> Action:
 def _whole_store(work: Path) -> None:
     """Read all that a store holds."""
     for name in ("labelled", "scans"):
-        store = Store(work / name)
-        rows = np.arange(len(store))
-        assert store.read(rows).shape == (len(store), store.size, store.size)
-        assert len(store.patient_of_frame) == len(store)
-        assert len(store.scans) and store.fingerprint
-        assert store.labels is None or len(store.planes)
+        with naming_damage(work / name):
+            store = Store(work / name)
+            store.read(np.arange(len(store)))
+            assert len(store.patient_of_frame) == len(store)
+            assert store.fingerprint
+            assert store.labels is None or store.planes
+
+
+def _read_run(name: str) -> Action:
+    """What a report reads of a run."""
+
+    def read(work: Path) -> None:
+        with naming_damage(work / name):
+            read_run(work / name)
+
+    return read
+
+
+def _study_results(work: Path) -> None:
+    """What the page of a study is made of."""
+    with naming_damage(work / "study"):
+        read_results(StudyFolder(work / "study"))
 
 
 def _neighbours(work: Path) -> None:
@@ -100,15 +119,13 @@ def _study(word: str) -> Action:
     return lambda work: called("study", word, work / "study")
 
 
-STORE = (_whole_store, _whole_store, _whole_store, _neighbours, _learn)
+STORE = (*[_whole_store] * 6, _neighbours, _learn)
 PRETRAINED = (
-    _step("pretrained"),
-    _resumed,
-    _start("pretrained"),
-    _start("pretrained/encoder.safetensors"),
-    _report("pretrained"),
-)
-STUDY = (_study("status"), _study("report"), _study("report"), _step("study"))
+    *[_read_run("pretrained")] * 4, _step("pretrained"), _resumed, _start("pretrained"),
+    _start("pretrained/encoder.safetensors"), _report("pretrained"),
+)  # fmt: skip
+CLASSIFIED = (*[_read_run("classified")] * 4, _step("classified"), _report("classified"), _step("predicted"))
+STUDY = (*[_study_results] * 5, _study("status"), _study("report"), _step("study"))
 
 _REPORTS = ("report.html", "*.jpg")
 
@@ -118,17 +135,14 @@ def _own(name: str, share: int, attempt: Callable[[Path, Path, Rng], None]) -> K
 
 
 KINDS = (
-    _own("labelled store", 7, damaging("labelled", (), (*STORE, _step("labelled")), _REPORTS)),
-    _own("store of scans", 4, damaging("scans", (), (*STORE, _step("scans")), _REPORTS)),
+    _own("labelled store", 4, damaging("labelled", (), (*STORE, _step("labelled")), _REPORTS)),
+    _own("store of scans", 2, damaging("scans", (), (*STORE, _step("scans")), _REPORTS)),
     _own(
-        "private folder", 3,
+        "private folder", 1,
         damaging("sonolearn-private", ("labelled", "scans"), (_step("labelled"), _step("scans")), ("README.txt",)),
     ),
-    _own("run of pretrain", 5, damaging("pretrained", (), PRETRAINED, ("*.png",))),
-    _own(
-        "run of classify", 5,
-        damaging("classified", ("predicted",), (_step("classified"), _report("classified"), _step("predicted"))),
-    ),
-    _own("run of predict", 3, damaging("predicted", ("classified",), (_step("predicted"),))),
-    _own("study", 4, damaging("study", (), STUDY, ("*.html", "*.svg", "*.png", "*.txt"))),
+    _own("run of pretrain", 2, damaging("pretrained", (), PRETRAINED, ("*.png",))),
+    _own("run of classify", 1, damaging("classified", ("predicted",), CLASSIFIED)),
+    _own("run of predict", 1, damaging("predicted", ("classified",), (_step("predicted"),))),
+    _own("study", 1, damaging("study", (), STUDY, ("*.html", "*.svg", "*.png", "*.txt"))),
 )  # fmt: skip

@@ -42,7 +42,7 @@ def beside_a_sound_one(file: Path, base: Path, work: Path) -> bool:
 
 
 KINDS = (
-    Kind("DICOM", "DICOM", write_dicoms, _attempt, 26),
-    Kind("video", "video", write_videos, _attempt, 13),
-    Kind("stills", "stills", write_stills, _attempt, 13),
+    Kind("DICOM", "DICOM", write_dicoms, _attempt, 30),
+    Kind("video", "video", write_videos, _attempt, 15),
+    Kind("stills", "stills", write_stills, _attempt, 15),
 )

@@ -58,4 +58,4 @@ def _folders(work: Path, rng: Rng) -> None:
             (folder / f"{pick(rng, NAMES)}{number}.{pick(rng, ('png', 'dcm', 'mp4', 'txt', ''))}").touch()
 
 
-KINDS = (Kind("label tables", "label tables", _make, _attempt, 10),)
+KINDS = (Kind("label tables", "label tables", _make, _attempt, 12),)
