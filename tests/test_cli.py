@@ -315,7 +315,8 @@ def test_a_flag_may_stand_alone(line: str, profile: bool, small_stem: bool) -> N
         ("study run cpu --out o --only", "--only: give one or more texts"),
         (
             "prepare in --out o --cleaning.reject blurred",
-            "--cleaning.reject blurred: give one or more of blank, menu, ",
+            "--cleaning.reject blurred: give one or more of blank, menu, spectral, split, rendering, doppler, dark, "
+            "small, frozen",
         ),
         (
             "study plan cpu --out o --weights a.safetensors",
