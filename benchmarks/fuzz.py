@@ -33,6 +33,8 @@ from benchmarks.fuzzing.kinds import KINDS, SCANS, kind_named, loaded
 
 MOST_BYTES = 1_000_000_000
 OUTCOMES = ("refused", "read", "died, contained", "tracebacks", "hangs", "over 1 GB")
+SAID_EVERY = 1000
+"""Inputs between tables on the way, which a run that is stopped leaves behind."""
 TRIED_AGAIN = 3
 """Of the inputs of a kind whose decoder dies, so many are given to `prepare`."""
 BAD = ("tracebacks", "hangs", "over 1 GB")
@@ -51,6 +53,11 @@ class Tally:
         """Count an input."""
         self.counts.setdefault(kind, Counter())[outcome] += 1
         self.peak, self.longest = max(self.peak, done.peak), max(self.longest, done.seconds)
+
+    @property
+    def total(self) -> int:
+        """How many inputs were tried."""
+        return sum(count.total() for count in self.counts.values())
 
     @property
     def failed(self) -> int:
@@ -83,8 +90,6 @@ def main() -> None:
     print(f"\n{tally.table()}\n")
     longest = f"longest input {tally.longest:.1f} s; most memory of a process {tally.peak / 1e6:,.0f} MB"
     print(f"{time.monotonic() - started:.0f} s; {longest}")
-    for failure in tally.failures:
-        print(failure)
     sys.exit(1 if tally.failed else 0)
 
 
@@ -119,6 +124,9 @@ def fuzz(
                 tally.add(done.work.kind, what, done)
                 if what in BAD:
                     tally.failures.append(_kept(done, what, text, failures))
+                    print(tally.failures[-1], flush=True)
+                if tally.total % SAID_EVERY == 0:
+                    print(f"\nafter {tally.total:,}:\n\n{tally.table()}\n", flush=True)
                 shutil.rmtree(done.work.work, ignore_errors=True)
     return tally
 

@@ -35,14 +35,14 @@ def _study(folder: Path) -> Words:
 
 
 STEPS = (
-    Step("phantom", ("phantom",), lambda d: ["phantom", d / "phantom", *PHANTOM, "--workers", "2"], 12),
+    Step("phantom", ("phantom",), lambda d: ["phantom", d / "phantom", *PHANTOM, "--workers", "2"], 4),
     Step(
         "prepare scans", ("scans",),
-        lambda d: ["prepare", d / "phantom/scans", *PREPARE[:-1], "2", "--out", d / "scans"], 14,
+        lambda d: ["prepare", d / "phantom/scans", *PREPARE[:-1], "2", "--out", d / "scans"], 8,
     ),
     Step(
         "prepare labels", ("labelled",),
-        lambda d: ["prepare", "--labels", d / "phantom/labels.csv", *PREPARE, "--out", d / "labelled"], 14,
+        lambda d: ["prepare", "--labels", d / "phantom/labels.csv", *PREPARE, "--out", d / "labelled"], 22,
     ),
     Step(
         "pretrain", ("pretrained",),
@@ -50,7 +50,7 @@ STEPS = (
             "pretrain", d / "scans", *SSL, *SMALL, "--log_every", "1", "--max_steps", "40", "--epochs", "100",
             "--valid_patients", "0.5", "--checkpoint_minutes", "0.00001", "--out", d / "pretrained",
         ],
-        16,
+        20,
     ),
     Step(
         "classify, linear", ("linear",),
@@ -58,7 +58,7 @@ STEPS = (
             "classify", d / "labelled", *CLASSIFY[:-1], "12", "--mode", "linear", "--init", d / "pretrained",
             "--out", d / "linear",
         ],
-        12,
+        16,
     ),
     Step(
         "classify, finetune", ("tuned",),
@@ -66,7 +66,7 @@ STEPS = (
             "classify", d / "labelled", *CLASSIFY[:-1], "4", "--epochs", "2", "--min_steps", "0",
             "--save_classifiers", "true", "--out", d / "tuned",
         ],
-        14,
+        16,
     ),
     Step(
         "predict", ("predicted",),
@@ -74,12 +74,12 @@ STEPS = (
             "predict", d / "phantom/scans", *PREDICT, "--engine", "onnx", "--classifier", d / "tuned",
             "--out", d / "predicted",
         ],
-        12,
+        10,
     ),
     Step(
         "report", ("report",),
-        lambda d: ["report", d / "pretrained", d / "linear", d / "tuned", "--out", d / "report/page.html"], 8,
+        lambda d: ["report", d / "pretrained", d / "linear", d / "tuned", "--out", d / "report/page.html"], 6,
     ),
-    Step("study run", ("study",), _study, 8),
-    Step("study report", ("study/report",), lambda d: ["study", "report", d / "study"], 6),
+    Step("study run", ("study",), _study, 5),
+    Step("study report", ("study/report",), lambda d: ["study", "report", d / "study"], 5),
 )  # fmt: skip

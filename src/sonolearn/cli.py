@@ -12,6 +12,7 @@ from sonolearn import commands, config, recipes
 from sonolearn.command import Command
 from sonolearn.config.study import StudyPlanConfig, StudyRunConfig
 from sonolearn.console import Interrupted, UserError
+from sonolearn.harmless import for_terminal
 from sonolearn.words import bare_flags, config_first, flat, join_lists, name_groups, nearest
 
 EXIT_USER_ERROR = 2
@@ -111,5 +112,5 @@ def overview(first: str = "") -> str:
 
 
 def _stop(sentence: str, code: int) -> NoReturn:
-    print(f"sonolearn: {sentence}", file=sys.stderr)
+    print(f"sonolearn: {for_terminal(sentence)}", file=sys.stderr)
     raise SystemExit(code)
