@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from benchmarks.fuzzing.commands import CLASSIFY, PRETRAIN, called, road, walked
 from benchmarks.fuzzing.damage import Rng, damaged_file, pick
 from benchmarks.fuzzing.kind import Kind
 from sonolearn.checksums import CHECKSUMS, naming_damage
+from sonolearn.console import UserError
 from sonolearn.data.store import Store
 from sonolearn.runs import AnyPath
 from sonolearn.study.folder import StudyFolder
@@ -63,10 +65,20 @@ def _step(name: str) -> Action:
     return lambda work: called(*road(work)[name])
 
 
+@contextmanager
+def as_a_command(folder: Path) -> Iterator[None]:
+    """Say what goes wrong in the words of the command line."""
+    try:
+        with naming_damage(folder):
+            yield
+    except OSError as error:
+        raise UserError(f"{error.filename}: {error.strerror or error}; check it and run the same command") from error
+
+
 def _whole_store(work: Path) -> None:
     """Read all that a store holds."""
     for name in ("labelled", "scans"):
-        with naming_damage(work / name):
+        with as_a_command(work / name):
             store = Store(work / name)
             store.read(np.arange(len(store)))
             assert len(store.patient_of_frame) == len(store)
@@ -78,7 +90,7 @@ def _read_run(name: str) -> Action:
     """What a report reads of a run."""
 
     def read(work: Path) -> None:
-        with naming_damage(work / name):
+        with as_a_command(work / name):
             read_run(work / name)
 
     return read
@@ -86,7 +98,7 @@ def _read_run(name: str) -> Action:
 
 def _study_results(work: Path) -> None:
     """What the page of a study is made of."""
-    with naming_damage(work / "study"):
+    with as_a_command(work / "study"):
         read_results(StudyFolder(work / "study"))
 
 

@@ -76,7 +76,7 @@ def pretrain(stores: Paths, out: AnyPath, config: PretrainConfig | None = None) 
         from sonolearn.ssl.profile import profile as run
     else:
         from sonolearn.ssl.pretrain import pretrain as run
-    with naming_damage(*paths_of(stores), out, config.init):
+    with naming_damage(*paths_of(stores), out, config.init, config.knn_store or out):
         return run(paths_of(stores), Path(out), config)
 
 

@@ -123,12 +123,12 @@ def load_yaml(file: Path, named: str, remedy: str) -> dict[Any, Any]:
     """
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{named}: cannot be read ({error.strerror}); give a YAML file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
         raise UserError(f"{named}: is no YAML{line}; {remedy}") from error
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        raise UserError(f"{named}: cannot be read ({getattr(error, 'strerror', error)}); give a YAML file") from error
     if not isinstance(found, dict):
         raise UserError(f"{named}: holds no `option: value`; {remedy}")
     return found

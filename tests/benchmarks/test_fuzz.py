@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from benchmarks import fuzz
 from benchmarks.fuzzing import attempt
 from benchmarks.fuzzing.attempt import Input, attempted
 from benchmarks.fuzzing.commands import NoSentence, refusal
-from benchmarks.fuzzing.contained import Done, Limits, contained
+from benchmarks.fuzzing.contained import Done, Limits, _memory, contained
 from benchmarks.fuzzing.damage import damaged_bytes, damaged_json, damaged_table
 from benchmarks.fuzzing.kind import Kind
 from benchmarks.fuzzing.kinds import KINDS
@@ -29,7 +30,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 @linux
 def test_a_few_damaged_inputs_of_each_light_kind_are_read_or_refused(tmp_path: Path) -> None:
-    words = ["--inputs", "70", "--seed", "1", "--failures", str(tmp_path / "failures"), "--kinds", *LIGHT]
+    words = ["--inputs", "40", "--seed", "1", "--failures", str(tmp_path / "failures"), "--kinds", *LIGHT]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.fuzz", *words], cwd=ROOT, capture_output=True, text=True, timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
@@ -38,25 +39,29 @@ def test_a_few_damaged_inputs_of_each_light_kind_are_read_or_refused(tmp_path: P
     assert not (tmp_path / "failures").exists()
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("| all |")]
     inputs, refused, read, died, *bad = [int(cell) for cell in line.split("|")[2:-1]]
-    assert inputs == refused + read + died >= 65
-    assert refused > 20
-    assert read > 5
+    assert inputs == refused + read + died >= 36
+    assert refused > 10
+    assert read > 2
     assert bad == [0, 0, 0]
 
 
 # What the harness is for
 
+HERE = _memory(os.getpid(), "VmRSS") if sys.platform == "linux" else 0
+MOST = HERE + 700_000_000
+"""Bytes; processes are forked from this one, which has loaded much in the meantime."""
+
 
 def behave(how: str) -> str:
     if how == "die":
-        os.abort()
+        os.kill(os.getpid(), signal.SIGKILL)
     if how == "compute":
         while True:
             pass
     if how == "wait":
         time.sleep(600)
     if how == "grow":
-        held = [np.ones(10_000_000, np.uint8) for _ in range(60)]
+        held = [np.ones(10_000_000, np.uint8) for _ in range(100)]
         time.sleep(600)
         return str(len(held))
     return how
@@ -65,12 +70,12 @@ def behave(how: str) -> str:
 @linux
 def test_a_process_that_dies_hangs_or_grows_costs_its_own_work_alone() -> None:
     works = ["one", "die", "compute", "wait", "two", "grow", "three"]
-    found = {done.work: done for done in contained(behave, works, Limits(1.0, 500_000_000))}
+    found = {done.work: done for done in contained(behave, works, Limits(10.0, MOST))}
     ended = {work: done.ended for work, done in found.items()}
     bad = {"die": "died", "compute": "hung", "wait": "hung", "grow": "fat"}
     assert ended == {**dict.fromkeys(("one", "two", "three"), "well"), **bad}
     assert [found[work].answer for work in ("one", "two", "three")] == ["one", "two", "three"]
-    assert found["grow"].peak > 500_000_000
+    assert found["grow"].peak > MOST
 
 
 @pytest.mark.parametrize(

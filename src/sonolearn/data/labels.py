@@ -179,7 +179,7 @@ def file_named(folder: Path, image: str) -> Path:
 
 def _where_missing(images: list[str], folder: Path, column: str) -> str:
     """What to say of images that do not exist."""
-    shown = ", ".join(images[:_SHOWN]) + (", ..." if len(images) > _SHOWN else "")
+    shown = ", ".join(map(one_line, images[:_SHOWN])) + (", ..." if len(images) > _SHOWN else "")
     found = [
         next((folder / image).parent.glob(f"{glob.escape(Path(image).name)}.*"), None) for image in images[:_SHOWN]
     ]
@@ -227,7 +227,7 @@ def _frames(path: Path, table: pd.DataFrame, names: dict[str, str]) -> pd.Series
     # pandas writes whole numbers beside missing ones as 3.0.
     number = table["frame"].str.replace(r"\.0+$", "", regex=True)
     number = number.where(~number.str.lower().isin(_NO_VALUES), "")
-    wrong = table[~number.str.fullmatch(r"[0-9]*")]
+    wrong = table[~number.str.fullmatch(r"[0-9]{0,9}")]
     _refuse_rows(
         path, wrong, f"has no whole number from 0 in column {names['frame']!r}", "write the number of the frame"
     )
