@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from media import speckle, write_dicom, write_still, write_video
 from planes.labelled_store import write_store as write_labelled_store
 from sonolearn import cli
+from sonolearn.checksums import note
 from sonolearn.data.pseudonyms import read_sources
 from sonolearn.data.store import Store
 from stores import write_store
@@ -368,3 +369,15 @@ def test_classify_goes_on_after_ctrl_c(tmp_path: Path) -> None:
     tables = [pd.read_csv(tmp_path / run / "results.csv").drop(columns="seconds") for run in ("run", "whole")]
     pd.testing.assert_frame_equal(*tables)
     shutil.rmtree(tmp_path / "run")
+
+
+def test_a_damaged_table_of_the_store_of_neighbours_is_one_sentence(
+    tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    store, near = write_store(tmp_path / "store", 4, 4, 32), write_labelled_store(tmp_path / "near")
+    for file in (store / "scans.csv", near / "scans.csv"):
+        note(file)
+    (near / "labels.csv").write_text("a,b\n1,2\n3,4,5,6\n")
+    os.utime(near / "labels.csv", (1, 1))
+    answer = refused("pretrain", store, *PRETRAIN, "--max_steps", "1", "--knn_store", near, "--out", tmp_path / "run")
+    assert answer.startswith(f"{near / 'labels.csv'}: is not as sonolearn wrote it, or has no checksum that would tell")

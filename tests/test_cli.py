@@ -318,6 +318,11 @@ def test_a_flag_may_stand_alone(line: str, profile: bool, small_stem: bool) -> N
         ("study run cpu --out o --address auto", "--address: goes with --engine ray"),
         ("study run cpu --out o --only", "--only: give one or more texts"),
         (
+            "prepare in --out o --cleaning.reject blurred",
+            "--cleaning.reject blurred: give one or more of blank, menu, spectral, split, rendering, doppler, dark, "
+            "small, frozen",
+        ),
+        (
             "study plan cpu --out o --weights a.safetensors",
             "--weights a.safetensors: give NAME=FILE, the name as in the plan's initialisations",
         ),
@@ -503,3 +508,22 @@ def test_every_command_holds_the_folder_that_it_writes(
     with pytest.raises(Held) as held:
         cli.main([*command.split(), *words.get(command, [store, "--out", out, *more])])
     assert str(held.value) == out
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        (
+            "phantom out --print_config=",
+            "phantom: its options cannot be understood; `sonolearn phantom --help` lists them",
+        ),
+        ("phantom out --config a\0b", "--config a\N{REPLACEMENT CHARACTER}b: cannot be read (embedded null byte)"),
+    ],
+)
+def test_words_that_make_no_sense_are_one_sentence(line: str, answer: str, refused: Callable[[str], str]) -> None:
+    assert refused(line).startswith(answer)
+
+
+def test_a_method_that_is_no_word_is_one_sentence(refused: Callable[[str], str], tmp_path: Path) -> None:
+    (tmp_path / "options.yaml").write_text("method: []\n")
+    assert "--method" in refused(f"pretrain s --out o --config {tmp_path / 'options.yaml'}")

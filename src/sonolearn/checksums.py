@@ -8,7 +8,11 @@ its lines. Frames have checksums of their own in frames.h5, see `sonolearn.data.
 from __future__ import annotations
 
 import hashlib
+import time
+import traceback
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +21,10 @@ import xxhash
 from sonolearn.console import UserError
 
 CHECKSUMS = ".checksums"
+_ELSEWHERE = frozenset(("frames.h5", "sources.csv", "timings.csv", "README.txt"))
+"""Files that are checked in another way, or that people may change."""
+_UNREAD = frozenset(("logs", "tensorboard", "parts", "report", "profile"))
+"""Folders that nothing relies on."""
 
 
 def checksum_of(frame: bytes | memoryview) -> int:
@@ -48,6 +56,53 @@ def intact(path: Path) -> Path:
             f"the same command again. If you changed it on purpose, delete {path.parent / CHECKSUMS}"
         )
     return path
+
+
+@contextmanager
+def naming_damage(*folders: Path | str) -> Iterator[None]:
+    """Turn a failure over files that cannot be proven to be as they were written into one sentence.
+
+    Whatever a file may hold once it was changed, nobody can foresee. Where all files that were there before agree with
+    their checksums, a failure is our own and stays as it is.
+
+    Args:
+        folders: stores, runs and studies that are read; files, and those that do not exist, count too.
+
+    Raises:
+        UserError: names a file that is damaged, or that has no checksum which would tell.
+    """
+    began = time.time()
+    try:
+        yield
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        suspect = next((file for folder in folders for file in _unproven(Path(folder), began)), None)
+        if suspect is None:
+            raise
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"{suspect}: is not as sonolearn wrote it, or has no checksum that would tell, and what is read of "
+            f"{suspect.parent} makes no sense ({type(error).__name__} in {Path(where.filename).name} line "
+            f"{where.lineno}); restore it from a copy, or delete it or its folder and run the same command again"
+        ) from error
+
+
+def _unproven(folder: Path, before: float) -> list[Path]:
+    """Files of a folder, older than a time, that agree with no checksum: damaged ones first, then those without."""
+    paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+    files = [path for path in paths if path.is_file() and not path.name.startswith(".")]
+    damaged, unknown = [], []
+    for file in files:
+        written_now = file.stat().st_mtime > before
+        if written_now or file.name in _ELSEWHERE or _UNREAD & set(file.relative_to(folder).parts[:-1]):
+            continue
+        noted = _noted_in(file.parent).get(file.name)
+        if not noted:
+            unknown.append(file)
+        elif _checksum(file) not in noted:
+            damaged.append(file)
+    return [*damaged, *unknown]
 
 
 def current_lines(folder: Path) -> str:

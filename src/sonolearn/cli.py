@@ -12,6 +12,7 @@ from sonolearn import commands, config, recipes
 from sonolearn.command import Command
 from sonolearn.config.study import StudyPlanConfig, StudyRunConfig
 from sonolearn.console import Interrupted, UserError
+from sonolearn.harmless import for_terminal
 from sonolearn.words import bare_flags, config_first, flat, join_lists, name_groups, nearest
 
 EXIT_USER_ERROR = 2
@@ -89,7 +90,10 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
     words = name_groups(words, command.config)
     if command.layer:
         parser.set_defaults(flat(command.layer(words, from_files)))
-    options = parser.parse_args(join_lists(bare_flags(words, command.config), command.config)).as_dict()
+    try:
+        options = parser.parse_args(join_lists(bare_flags(words, command.config), command.config)).as_dict()
+    except (IndexError, KeyError) as error:  # what the parser makes of `--print_config=`
+        raise UserError(f"{name}: its options cannot be understood; `sonolearn {name} --help` lists them") from error
     options.pop("config", None)
     if command.count == "*" and not options[name := str(command.positional)]:
         # argparse takes an absent list of arguments for an empty one, whatever a file says.
@@ -113,5 +117,5 @@ def overview(first: str = "") -> str:
 
 
 def _stop(sentence: str, code: int) -> NoReturn:
-    print(f"sonolearn: {sentence}", file=sys.stderr)
+    print(f"sonolearn: {for_terminal(' '.join(sentence.splitlines()))}", file=sys.stderr)
     raise SystemExit(code)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sonolearn.checksums import naming_damage
 from sonolearn.config import (
     ClassifyConfig,
     DemoConfig,
@@ -43,7 +44,7 @@ def phantom(out: AnyPath, config: PhantomConfig | None = None) -> Path:
     """
     from sonolearn.data.phantom import generate
 
-    with alone_in(out):
+    with alone_in(out), naming_damage(out):
         return generate(Path(out), config or PhantomConfig())
 
 
@@ -60,8 +61,9 @@ def prepare(paths: Paths, out: AnyPath, labels: AnyPath | None = None, config: P
         The store, opened.
     """
     from sonolearn.data.prepare import prepare as run
+    from sonolearn.data.pseudonyms import private_folder
 
-    with alone_in(out):
+    with alone_in(out), naming_damage(out, private_folder(Path(out), config.key if config else None)):
         return run(paths, out, labels, config or PrepareConfig())
 
 
@@ -83,7 +85,8 @@ def pretrain(stores: Paths, out: AnyPath, config: PretrainConfig | None = None) 
         from sonolearn.ssl.profile import profile as run
     else:
         from sonolearn.ssl.pretrain import pretrain as run
-    return run(paths_of(stores), Path(out), config)
+    with naming_damage(*paths_of(stores), out, config.init, config.knn_store or out):
+        return run(paths_of(stores), Path(out), config)
 
 
 def suggest(stores: Paths, out: AnyPath, config: SuggestConfig | None = None) -> pd.DataFrame:
@@ -133,8 +136,9 @@ def classify(store: AnyPath, out: AnyPath, config: ClassifyConfig | None = None)
     from sonolearn.planes.classify import classify as run
     from sonolearn.ssl.failures import naming_failures
 
-    with alone_in(out), naming_failures("--batch_size"):
-        return run(Path(store), Path(out), config or ClassifyConfig())
+    config = config or ClassifyConfig()
+    with alone_in(out), naming_damage(store, out, config.init), naming_failures("--batch_size"):
+        return run(Path(store), Path(out), config)
 
 
 def predict(paths: Paths, out: AnyPath, config: PredictConfig | None = None) -> pd.DataFrame:
@@ -151,8 +155,9 @@ def predict(paths: Paths, out: AnyPath, config: PredictConfig | None = None) -> 
     from sonolearn.deploy.predict import predict as run
     from sonolearn.ssl.failures import naming_failures
 
-    with alone_in(out), naming_failures("--batch"):
-        return run(paths_of(paths), Path(out), config or PredictConfig())
+    config = config or PredictConfig()
+    with alone_in(out), naming_damage(out, config.classifier or out), naming_failures("--batch"):
+        return run(paths_of(paths), Path(out), config)
 
 
 def report(runs: Paths, out: AnyPath) -> Path:
@@ -167,7 +172,8 @@ def report(runs: Paths, out: AnyPath) -> Path:
     """
     from sonolearn.study.report import report as run
 
-    return run(paths_of(runs), Path(out))
+    with naming_damage(*paths_of(runs)):
+        return run(paths_of(runs), Path(out))
 
 
 def demo(out: AnyPath, config: DemoConfig | None = None) -> Path:
@@ -199,7 +205,8 @@ def study_plan(plan: AnyPath, out: AnyPath, config: StudyPlanConfig | None = Non
     """
     from sonolearn.study.overview import show_plan
 
-    return show_plan(Path(plan), Path(out), config or StudyPlanConfig())
+    with naming_damage(out):
+        return show_plan(Path(plan), Path(out), config or StudyPlanConfig())
 
 
 def study_run(plan: AnyPath, out: AnyPath, config: StudyRunConfig | None = None) -> pd.DataFrame:
@@ -215,7 +222,8 @@ def study_run(plan: AnyPath, out: AnyPath, config: StudyRunConfig | None = None)
     """
     from sonolearn.study.run import run_study
 
-    return run_study(Path(plan), Path(out), config or StudyRunConfig())
+    with naming_damage(out):
+        return run_study(Path(plan), Path(out), config or StudyRunConfig())
 
 
 def study_status(study: AnyPath) -> pd.DataFrame:
@@ -229,7 +237,8 @@ def study_status(study: AnyPath) -> pd.DataFrame:
     """
     from sonolearn.study.overview import show_status
 
-    return show_status(Path(study))
+    with naming_damage(study):
+        return show_status(Path(study))
 
 
 def study_report(study: AnyPath) -> Path:
@@ -245,6 +254,8 @@ def study_report(study: AnyPath) -> Path:
     from sonolearn.study.page.write import write_page
     from sonolearn.study.results import read_results
 
-    results, page = read_results(StudyFolder(Path(study))), Path(study) / "report"
-    with alone_in(page):
-        return write_page(results, page)
+    page = Path(study) / "report"
+    with naming_damage(study):
+        results = read_results(StudyFolder(Path(study)))
+        with alone_in(page):
+            return write_page(results, page)

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from sonolearn.harmless import for_terminal
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -41,12 +43,12 @@ def console() -> Console:
 
 def say(message: str) -> None:
     """Print one line for the person at the terminal."""
-    console().print(message, markup=False)
+    console().print(for_terminal(message), markup=False)
 
 
 def warn(message: str) -> None:
     """Print one line that the person should not overlook."""
-    console().print(f"warning: {message}", markup=False, style="yellow")
+    console().print(for_terminal(f"warning: {message}"), markup=False, style="yellow")
 
 
 @contextmanager

@@ -123,12 +123,12 @@ def load_yaml(file: Path, named: str, remedy: str) -> dict[Any, Any]:
     """
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{named}: cannot be read ({error.strerror}); give a YAML file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
         raise UserError(f"{named}: is no YAML{line}; {remedy}") from error
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        raise UserError(f"{named}: cannot be read ({getattr(error, 'strerror', error)}); give a YAML file") from error
     if not isinstance(found, dict):
         raise UserError(f"{named}: holds no `option: value`; {remedy}")
     return found
@@ -186,6 +186,8 @@ def in_words(kind: Any) -> str:
         return f"{in_words(inner[0])}, or null"
     if typing.get_origin(kind) is tuple:
         count = "one or more" if Ellipsis in inner else str(len(inner))
+        if typing.get_origin(inner[0]) is typing.Literal:
+            return f"{count} of {', '.join(map(str, typing.get_args(inner[0])))}"
         return f"{count} {_WORDS[inner[0]].split(maxsplit=1)[1]}s"
     if dataclasses.is_dataclass(kind):
         return f"options of its own: {', '.join(field.name for field in dataclasses.fields(kind))}"

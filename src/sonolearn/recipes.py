@@ -238,7 +238,8 @@ def layer_asked_for(words: Sequence[str], from_files: Mapping[str, Any]) -> Opti
     name = _last(words, "--recipe", from_files.get("recipe", "adapt"))
     views = _last(words, "--views.name", _preset(from_files))
     known = (
-        method in STUDY
+        isinstance(method, str)
+        and method in STUDY
         and name in (None, "null", *RECIPES)
         and views in (None, "ultrasound", "gentle", "study", "paper")
     )

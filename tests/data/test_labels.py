@@ -95,6 +95,10 @@ MISTAKES = [
      r"2 of 2 images do not exist \(a, b\), but they do with the ending .png; add it in column 'image'"),
     ("image,plane,patient\n\na.png,4CH,p1\n\nb.png,LVOT,NaN\n",
      "row 5 has no value in column 'patient'"),
+    ("image,plane,patient,frame\na.png,4CH,p1,1\nb.png,LVOT,p2,99999999999999999999\n",
+     r"row 3 has no whole number from 0 in column 'frame'"),
+    ('image,plane,patient\na.png,4CH,p1\n"x\ny.png",LVOT,p2\n',
+     r"1 of 2 images do not exist \(x y.png\); .* relative to"),
 ]  # fmt: skip
 
 

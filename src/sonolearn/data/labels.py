@@ -19,6 +19,7 @@ from sonolearn.config import Columns
 from sonolearn.console import UserError, warn
 from sonolearn.data.scans.find import may_be_file, media_below, natural
 from sonolearn.data.store import PARTS
+from sonolearn.harmless import no_formula, one_line
 
 # What a table is after reading. `line` is the row as a spreadsheet counts it (the header is row 1); `frame` is -1 for
 # the whole file; empty texts where the table does not say. Patients are raw ids.
@@ -48,6 +49,7 @@ def read_labels(path: Path, columns: Columns, patient_pattern: str | None) -> pd
             for name, p in zip(table["name"], table["patient"], strict=True)
         ]
     _check_twice(table, path)
+    table["plane"] = _harmless_planes(path, table["plane"])
     for one, other in spelt_alike(table["plane"]):
         warn(
             f"{path}: the planes {one!r} and {other!r} are spelt nearly alike but count as two; "
@@ -69,6 +71,17 @@ def read_labels(path: Path, columns: Columns, patient_pattern: str | None) -> pd
         )
     order = sorted(range(len(table)), key=lambda i: (natural(table["name"].iloc[i]), table["frame"].iloc[i]))
     return table.iloc[order].reset_index(drop=True)
+
+
+def _harmless_planes(path: Path, planes: pd.Series[str]) -> list[str]:
+    """The planes as they are stored, shown and written into tables: one line, no formula; says where they change."""
+    stored = {plane: no_formula(one_line(plane)) for plane in sorted(set(planes))}
+    for plane, harmless in stored.items():
+        if harmless != plane:
+            warn(f"{path}: the plane {plane!r} could be taken for more than text; it is stored as {harmless!r}")
+    if "" in stored.values():
+        raise UserError(f"{path}: a plane has no letter that can be printed; give it a name")
+    return [stored[plane] for plane in planes]
 
 
 def spelt_alike(values: Iterable[str]) -> list[tuple[str, str]]:
@@ -166,7 +179,7 @@ def file_named(folder: Path, image: str) -> Path:
 
 def _where_missing(images: list[str], folder: Path, column: str) -> str:
     """What to say of images that do not exist."""
-    shown = ", ".join(images[:_SHOWN]) + (", ..." if len(images) > _SHOWN else "")
+    shown = ", ".join(map(one_line, images[:_SHOWN])) + (", ..." if len(images) > _SHOWN else "")
     found = [
         next((folder / image).parent.glob(f"{glob.escape(Path(image).name)}.*"), None) for image in images[:_SHOWN]
     ]
@@ -214,7 +227,7 @@ def _frames(path: Path, table: pd.DataFrame, names: dict[str, str]) -> pd.Series
     # pandas writes whole numbers beside missing ones as 3.0.
     number = table["frame"].str.replace(r"\.0+$", "", regex=True)
     number = number.where(~number.str.lower().isin(_NO_VALUES), "")
-    wrong = table[~number.str.fullmatch(r"[0-9]*")]
+    wrong = table[~number.str.fullmatch(r"[0-9]{0,9}")]
     _refuse_rows(
         path, wrong, f"has no whole number from 0 in column {names['frame']!r}", "write the number of the frame"
     )

@@ -157,7 +157,7 @@ def _sector(row: Row) -> str:
 
 def _picture(folder: Path, name: str) -> dict[str, Any]:
     """File and size in px of a picture, by which a browser lays the page out before it is loaded; None without one."""
-    if not name or not (folder / PICTURES / name).is_file():
+    if not name or Path(name).name != name or not (folder / PICTURES / name).is_file():
         return {"picture": None, "size": None}
     with Image.open(folder / PICTURES / name) as picture:
         return {"picture": f"{PICTURES}/{name}", "size": picture.size}

@@ -90,7 +90,8 @@ def write_tables(out: Path, planes: Sequence[str]) -> pd.DataFrame:
     Returns:
         scans.csv.
     """
-    rows = [read_json(file) for file in sorted((out / FOLDER).glob("S-*.json"))]
+    files = sorted((out / FOLDER).glob("S-*.json"))
+    rows = [{**read_json(file), "scan": file.stem} for file in files]  # names are those of files, never paths in them
     with writing(out / PREDICTIONS) as temporary, temporary.open("wb") as target:
         target.write(b",".join([b"scan,frame,time,plane", *(_quoted(f"p_{plane}") for plane in planes)]) + b"\n")
         for row in rows:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from sonolearn.data.store import FRAMES, Store, open_frames
+from sonolearn.harmless import no_formula, one_line
 from sonolearn.planes.head import Fitted
 from sonolearn.runs import plain, writing
 from sonolearn.ssl.encoders import Card, feature_count, normalise
@@ -97,8 +98,9 @@ def card_from(text: str) -> ClassifierCard | None:
     if "planes" not in found:
         return None
     encoder = Card(**{f.name: found["encoder"][f.name] for f in dataclasses.fields(Card)})
+    planes = tuple(no_formula(one_line(plane)) for plane in found["planes"])  # the file may be anybody's
     kept = {f.name: found[f.name] for f in dataclasses.fields(ClassifierCard)}
-    return ClassifierCard(**{**kept, "encoder": encoder, "planes": tuple(found["planes"])})
+    return ClassifierCard(**{**kept, "encoder": encoder, "planes": planes})
 
 
 def cleaning_of(store: Store) -> dict[str, Any] | None:

@@ -34,6 +34,7 @@ STYLE: Any = {
     "legend.frameon": False,
     "svg.fonttype": "path",
     "svg.hashsalt": "sonolearn",
+    "text.parse_math": False,  # names of classes may hold dollar signs
 }
 
 

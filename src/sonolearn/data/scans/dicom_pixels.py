@@ -38,6 +38,7 @@ from pydicom.uid import (
 )
 
 from sonolearn.data.scans.dicom_header import name_of, promised_frames, sop_class, transfer_syntax
+from sonolearn.data.scans.jp2 import SIGNATURE, codestream_is_found
 from sonolearn.data.scans.scan import MOST_PIXELS, Rejected, check_size
 
 _ENCAPSULATED = 0xFFFFFFFF
@@ -99,7 +100,10 @@ class PixelData:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 if self.items:
-                    data = encapsulate([read_items(file, self.items[index])])
+                    frame = read_items(file, self.items[index])
+                    if not codestream_is_found(frame):
+                        raise ValueError("the boxes around it lead nowhere")
+                    data = encapsulate([frame])
                     options = {**options, "number_of_frames": 1, "decoding_plugin": self.plugin}
                     pixels, found = decoder.as_array(data, raw=True, **options)
                 else:
@@ -274,7 +278,7 @@ def _kind(head: bytes) -> str:
     """What kind of codestream begins so; empty for none."""
     if head.startswith(b"\xff\xd8"):
         return "JPEG"
-    if head.startswith((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")):
+    if head.startswith((b"\xff\x4f\xff\x51", SIGNATURE)):
         return "JPEG 2000"
     segments, offset = struct.unpack("<II", head) if len(head) == 8 else (0, 0)
     return "RLE" if 1 <= segments <= 15 and offset == _RLE_HEADER else ""

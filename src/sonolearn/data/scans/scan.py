@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sonolearn.harmless import no_formula, one_line
+
 Kind = Literal["dicom", "video", "still", "sequence"]
 Pixels = NDArray[np.uint8]
 
@@ -125,5 +127,5 @@ class Scan:
 
 
 def printable(text: object, limit: int = 64) -> str:
-    """Free text as one short printable line."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text or "")).split())[:limit]
+    """Free text as one short printable line, which no spreadsheet computes."""
+    return no_formula(one_line(text or ""))[:limit]
