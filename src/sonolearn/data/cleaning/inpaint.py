@@ -36,7 +36,10 @@ def boxes_of(marks: NDArray[np.uint8]) -> list[tuple[slice, slice]]:
 
 
 def inpaint_alike(
-    frames: Sequence[Pixels], marks: NDArray[np.uint8], method: Method = "telea", sector: NDArray[np.uint8] | None = None
+    frames: Sequence[Pixels],
+    marks: NDArray[np.uint8],
+    method: Method = "telea",
+    sector: NDArray[np.uint8] | None = None,
 ) -> list[Pixels]:
     """Frames (H, W) with the same marks, filled as `inpaint` does; `TOGETHER` of them cost little more than one."""
     if len(frames) == TOGETHER:

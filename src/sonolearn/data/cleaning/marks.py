@@ -40,7 +40,7 @@ _INK = 190  # grey level of ink at least
 _SHARP = 0.85  # share of its height that a stroke has lost two pixels from its rim
 _DRAWN = 140  # grey level that a still stroke reaches at least: the dimmest ink of trials reaches 146, half of what
 # stands still near the probe does not
-_STILLER = 0.35  # change of a mark by that of its ground at most: 0 to .2 in trials, about .5 in tissue at rest
+_STILLER = 0.3  # change of a mark by that of its ground at most: 0 to .2 in trials, about .5 in tissue at rest
 _DARK_GROUND, _FLAT_GROUND = 30, 5  # grey, and its spread, up to which a ground that stands still may hide no tissue
 _INK_SPREAD = 14  # grey levels between the 45th and 95th percentile of a stroke's pixels
 _AROUND = 4  # px around a stroke in which its rim is looked for
