@@ -1,7 +1,7 @@
 """What is coloured in each frame of a piece, and which frames show colour Doppler.
 
 In a cine ink stands as it is and flow does not. Of a few frames that cannot be told: there ink is of one colour, and
-flow of many. The box in which a machine measures flow is a sign by itself, with flow in it or without.
+flow of many. The coloured box in which a machine measures flow is a sign by itself, with flow in it or without.
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ _SPRINKLED, _AROUND = 0.02, (9, 9)  # share of a frame in colour from which on i
 _END = 3  # frames at the ends of a piece that belong to a Doppler box beside them
 _PAUSE = 12  # frames: a Doppler box whose flow pauses is still a Doppler box
 _STEADY = 14  # by which the colour of graphics changes at most: compression
-_BOX = 0.03  # share of the sector that a Doppler box surrounds at least
-_FULL, _FOUR_SIDED = 0.75, 0.88  # shares of its hull that a box fills, and of four sides its hull: an ellipse fills .79
+_BOX = 0.02  # share of the sector that a Doppler box surrounds at least
+_FULL, _FOUR_SIDED = (
+    0.75,
+    0.75,
+)  # shares of its hull that a box fills, and four corners of it: of an ellipse they fill .64
+_CORNER = 0.04  # of the way around: by so much the sides of a box are bent at most
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def show_flow(frames: Sequence[Coloured | None], sector: Sector, share: float) -
     """Which frames show colour Doppler.
 
     Args:
-        frames: of one layout, in order.
+        frames: n frames of one layout, in order.
         sector: their picture.
         share: of the sector that must be coloured area.
     """
@@ -125,13 +129,11 @@ def _boxed(strokes: Mask, size: int) -> bool:
         area = cv2.contourArea(outline)
         if levels[0, number, 3] < 0 or area < _BOX * size:  # not the rim of a hole
             continue
-        # Hulls of pixels are staircases.
-        hull = np.asarray(cv2.approxPolyDP(np.asarray(cv2.convexHull(outline), np.float32), 1.0, True))
+        hull = np.asarray(cv2.convexHull(outline))
+        four = cv2.approxPolyDP(hull, _CORNER * cv2.arcLength(hull, True), True)
         around = cv2.contourArea(hull)
-        if area > _FULL * around and len(hull) > 3:
-            four = hull if len(hull) == 4 else np.asarray(cv2.minEnclosingConvexPolygon(hull, 4)[1], np.float32)
-            if around > _FOUR_SIDED * cv2.contourArea(four):
-                return True
+        if area > _FULL * around and len(four) == 4 and cv2.contourArea(four) > _FOUR_SIDED * around:
+            return True
     return False
 
 

@@ -30,7 +30,7 @@ _FLAT_SIDE = 0.3  # share of a side of the bounding box that echoes reach where 
 _FREE = (-math.inf, -math.inf, math.inf, math.inf)
 # Of a half picture: angle of the side near the upright by that of the other one, the other one's angle, the width of a
 # band along a side, bands further in to compare it with, and the grey of one by the other.
-_UPRIGHT, _WIDEST, _SIDE, _INNER, _OUTER, _FADED = 0.45, 1.0, 0.08, (0.2, 0.4), (0.6, 0.8), 0.5
+_UPRIGHT, _WIDEST, _SIDE, _INNER, _OUTER, _FADED = 0.3, 1.0, 0.08, (0.2, 0.4), (0.6, 0.8), 0.42
 _STARTS, _STEPS, _LAST_STEPS = 2, 250, 90  # wedges that are refined, and how often each fan is tried
 _FINER = 5
 _ARC = np.linspace(-1, 1, 33)

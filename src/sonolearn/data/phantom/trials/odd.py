@@ -16,6 +16,7 @@ from sonolearn.data.phantom.picture import Image
 from sonolearn.data.phantom.solids import Array, as_array
 from sonolearn.data.phantom.trials.columns import status_column
 from sonolearn.data.phantom.trials.echoes import tint
+from sonolearn.data.phantom.trials.inks import INKS
 from sonolearn.data.phantom.trials.modes import ColourBox, Strip
 from sonolearn.data.phantom.trials.overlays import callipers, guide
 from sonolearn.data.phantom.trials.placing import Window, Wish, draw_beams, placed
@@ -103,13 +104,15 @@ def _few_doppler(stage: Stage) -> list[Shot]:
 
 
 def _box_alone(stage: Stage) -> list[Shot]:
-    """The box of colour Doppler without flow in it."""
+    """The coloured box of colour Doppler without flow in it."""
     stage.frames = 1 if stage.plan.turn % 2 else 8
     return _flow(stage, _scene(stage), 0.0)
 
 
 def _flow(stage: Stage, scene: Scene, strength: float) -> list[Shot]:
     view, box = scene.views[0], ColourBox.draw(stage.plan.turn % 3 == 2, stage.rng)
+    if strength == 0:
+        box = replace(box, outline=INKS[("green", "yellow", "cyan")[stage.plan.turn % 3]])
     stage.poses[:] = [stage.other_pose()] * len(stage.poses)
     taken = []
     for index in range(stage.frames):
