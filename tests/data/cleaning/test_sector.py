@@ -97,6 +97,47 @@ def test_a_still_panel_of_a_cine_is_left_out() -> None:
     assert iou(drawn(found(picture), 300, 700), left) > 0.95
 
 
+def test_a_cell_that_blinks_beside_the_picture_does_not_join_it() -> None:
+    picture = screen(8)
+    for number, frame in enumerate(picture):
+        cv2.rectangle(frame, (570, 430), (630, 460), 200, -1)
+        frame[434:456, 574:626] = np.random.default_rng(number).integers(0, 256, (22, 52)) * (number % 2)
+    assert iou(drawn(found(picture)), FAN) >= 0.95
+
+
+def test_tissue_that_rests_under_the_probe_belongs_to_the_picture() -> None:
+    rows = np.mgrid[:HEIGHT, :WIDTH][0]
+    picture = screen(8)
+    picture[:, (rows < 150) & FAN] = picture[0, (rows < 150) & FAN]
+    picture[:, (rows >= 150) & (rows < 175) & FAN] = 0
+    assert iou(drawn(found(picture)), FAN) >= 0.95
+
+
+def test_a_picture_on_a_twenty_eighth_of_a_wide_screen_is_found() -> None:
+    mask = block(720, 1280, 560, 250, 740, 440)
+    sector = found(tissue(mask, 4))
+    assert mask.mean() < 0.038
+    assert iou(drawn(sector, 720, 1280), mask) >= 0.95
+
+
+def test_a_fan_is_whole_where_echoes_fade_towards_a_black_half_and_not_where_they_end_at_once() -> None:
+    columns = np.mgrid[:HEIGHT, :WIDTH][1]
+    fade = np.clip((330 - columns) / 45, 0, 1)
+    half = (tissue(FAN, 6) * fade).astype(np.uint8)
+    assert iou(drawn(found(half)), FAN) >= 0.93
+    sharp = FAN & (columns < 320)
+    assert iou(drawn(found(tissue(sharp, 6))), sharp) >= 0.95
+
+
+def test_lines_of_skin_are_no_header() -> None:
+    picture = tissue(PICTURES["linear"], 6)
+    picture[:, 60:92, 180:470] = 0
+    for row in (64, 76):
+        for column in range(184, 466, 20):
+            picture[:, row : row + 5, column : column + 13] = 235
+    assert iou(drawn(found(picture)), PICTURES["linear"]) >= 0.95
+
+
 @pytest.mark.parametrize("value", [0, 90])
 def test_nothing_to_see_is_no_sector(value: int) -> None:
     assert find_sector(np.full((3, 100, 150), value, np.uint8)) is None
