@@ -1,4 +1,4 @@
-"""Which frames show colour Doppler: flow has many colours, ink has one, and a coloured box around four sides is enough."""
+"""Which frames show colour Doppler: flow has many colours, ink has one, and a coloured box alone is enough."""
 
 from __future__ import annotations
 

@@ -109,5 +109,5 @@ def test_marks_are_filled_from_the_sector_alone() -> None:
     marks = np.zeros((40, 60), np.uint8)
     marks[10:20, 24:30] = 1
     filled = inpaint(grey, marks, sector=sector)
-    assert (filled[:, :30] == 50).all()
+    assert np.abs(filled[:, :30].astype(int) - 50).max() <= 3
     assert (filled[:, 30:] == 255).all()

