@@ -99,3 +99,15 @@ def test_three_frames_with_the_same_marks_cost_one_call_a_box(monkeypatch: pytes
     marks = cross(40, 60) | cross(120, 60)
     inpaint_alike(list(tissue(polar(120, 160, 30, 110, 0.6), 3)), marks)
     assert len(calls) == len(boxes_of(marks)) == 2
+
+
+def test_marks_are_filled_from_the_sector_alone() -> None:
+    grey = np.full((40, 60), 50, np.uint8)
+    grey[:, 30:] = 255  # letters beside the picture
+    sector = np.zeros((40, 60), np.uint8)
+    sector[:, :30] = 255
+    marks = np.zeros((40, 60), np.uint8)
+    marks[10:20, 24:30] = 1
+    filled = inpaint(grey, marks, sector=sector)
+    assert np.abs(filled[:, :30].astype(int) - 50).max() <= 3
+    assert (filled[:, 30:] == 255).all()

@@ -30,6 +30,7 @@ def shown(mask: Mask, frames: int) -> str:
     return several(sector, (), HEIGHT, WIDTH, cine=frames > 1)
 
 
+ROWS, COLUMNS = np.mgrid[:HEIGHT, :WIDTH]
 FLUID = np.hypot(*(np.mgrid[:HEIGHT, :WIDTH] - np.array([250, 320])[:, None, None])) < 60
 SMALL = moved(polar(HEIGHT, WIDTH, 30, 230, 0.5), 0, -110)
 QUARTER = polar(HEIGHT, WIDTH, 30, 200, 0.4)
@@ -47,6 +48,8 @@ SCREENS = {
     "one above the other": (rectangle(200, 10, 480, 230) | rectangle(200, 250, 480, 470), "split"),
     "four fans": (FOUR, "split"),
     "a strip under a fan": (SMALL | rectangle(40, 330, 600, 460), "spectral"),
+    "a strip of which a corner is empty": (
+        SMALL | rectangle(40, 330, 600, 460) & ~(COLUMNS + 2 * ROWS < 860), "spectral"),
 }  # fmt: skip
 
 

@@ -101,6 +101,15 @@ def test_nothing_is_drawn_on_moving_speckle_and_on_bright_smooth_echoes() -> Non
     assert (still_marks(bright_bands(LIVE), INSIDE) > 0)[FAN].mean() < 0.001
 
 
+def test_tissue_that_rests_near_the_probe_is_not_drawn() -> None:
+    """Bright layers that all but stand still, over tissue that moves: they are as still as what lies between them."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    noise = np.random.default_rng(3).normal(0, 4, LIVE.shape)
+    layers = 120 + 60 * np.sin(rows / 2.5 + 0.4 * np.sin(columns / 30)) + noise
+    frames = np.where((rows < 200) & FAN, layers, LIVE).clip(0, 255).astype(np.uint8)
+    assert (still_marks(frames, INSIDE) > 0)[FAN].mean() < 0.005
+
+
 def test_where_nothing_moves_standing_still_means_nothing() -> None:
     frames, _ = marked(LIVE[:1].repeat(12, axis=0), crosses)
     assert not still_marks(frames, INSIDE).any()

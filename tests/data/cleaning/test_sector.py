@@ -10,6 +10,7 @@ import pytest
 
 from echoes import Mask, Pixels, block, iou, polar, tissue
 from sonolearn.config import CleaningConfig
+from sonolearn.data.cleaning import sector as sector_module
 from sonolearn.data.cleaning.clean import clean
 from sonolearn.data.cleaning.sector import Sector, find_sector, still_there
 from sonolearn.data.cleaning.shapes import rectangle
@@ -95,6 +96,49 @@ def test_a_still_panel_of_a_cine_is_left_out() -> None:
     left, right = block(300, 700, 20, 20, 280, 280), block(300, 700, 400, 20, 680, 280)
     picture = tissue(left, 8) + tissue(right, 1)
     assert iou(drawn(found(picture), 300, 700), left) > 0.95
+
+
+def test_a_cell_that_blinks_beside_the_picture_does_not_join_it() -> None:
+    picture = screen(8)
+    for number, frame in enumerate(picture):
+        cv2.rectangle(frame, (570, 430), (630, 460), 200, -1)
+        frame[434:456, 574:626] = np.random.default_rng(number).integers(0, 256, (22, 52)) * (number % 2)
+    assert iou(drawn(found(picture)), FAN) >= 0.95
+
+
+def test_tissue_that_rests_under_the_probe_belongs_to_the_picture() -> None:
+    rows = np.mgrid[:HEIGHT, :WIDTH][0]
+    picture = screen(8)
+    picture[:, (rows < 210) & FAN] = picture[0, (rows < 210) & FAN]
+    picture[:, (rows >= 210) & (rows < 225) & FAN] = 0
+    assert iou(drawn(found(picture)), FAN) >= 0.95
+
+
+def test_a_picture_on_a_twenty_eighth_of_a_wide_screen_is_found() -> None:
+    mask = block(720, 1280, 560, 250, 740, 440)
+    sector = found(tissue(mask, 4))
+    assert mask.mean() < 0.038
+    assert iou(drawn(sector, 720, 1280), mask) >= 0.95
+
+
+def test_a_fan_is_whole_where_echoes_fade_towards_a_black_half_and_not_where_they_end_at_once() -> None:
+    columns = np.mgrid[:HEIGHT, :WIDTH][1]
+    fade = np.clip((330 - columns) / 45, 0, 1)
+    half = (tissue(FAN, 6) * fade).astype(np.uint8)
+    assert iou(drawn(found(half)), FAN) >= 0.9
+    sharp = FAN & (columns < 320)
+    assert iou(drawn(found(tissue(sharp, 6))), sharp) >= 0.95
+
+
+@pytest.mark.parametrize(("wide", "is_text"), [(6, True), (14, False)])
+def test_letters_on_an_even_bar_are_a_header_and_lines_of_skin_are_not(wide: int, is_text: bool) -> None:
+    grey = np.full((12, 160), 20, np.uint8)
+    for column in range(4, 150, 20):
+        grey[2:10, column : column + wide] = 230
+    grey[:2] = grey[10:] = 20
+    letters = (grey > 100).astype(np.uint8)
+    letters[6:] *= np.uint8(is_text)
+    assert sector_module._on_bar(grey, letters) == is_text
 
 
 @pytest.mark.parametrize("value", [0, 90])

@@ -124,7 +124,7 @@ def _filled(found: Examined, config: CleaningConfig) -> Iterator[Pixels]:
         while run := list(itertools.islice(same, TOGETHER)):
             crops, marks = [crop for crop, _ in run], run[0][1]
             if marks is not None and config.marks != "keep":
-                crops = inpaint_alike(crops, marks, config.marks)
+                crops = inpaint_alike(crops, marks, config.marks, found.sector.mask)
             yield from crops
 
 

@@ -16,6 +16,9 @@ from sonolearn.data.scans.scan import Pixels
 
 Mask = NDArray[np.uint8]
 
+COLOURED = 22
+"""Departure of chroma from grey, or from the picture's tint, from which on a pixel is coloured."""
+_VARIED = 12  # standard deviation of chroma in a patch of flow; ink is of one colour
 _LEVELS = 16  # bins of luma in which a tint is measured
 _LEVEL = 0.005  # share of the pixels that a bin needs: ink may be all that is so bright
 _LIT = 30  # grey level from which on a tint shows
@@ -51,6 +54,11 @@ class Tint:
         return np.asarray(cv2.max(*cv2.split(cv2.absdiff(chroma, expected))), np.uint8)
 
 
+def varied(chroma: Pixels) -> bool:
+    """Whether pixels (n, 2) of an area are of many colours, as flow is, and ink is not."""
+    return bool(len(chroma) and chroma.std(axis=0).max() > _VARIED)
+
+
 def find_tint(luma: Pixels, chroma: Pixels, mask: Mask) -> Tint:
     """The tint of a picture: the median chroma of each grey level, and of levels in between.
 
@@ -77,13 +85,19 @@ def find_tint(luma: Pixels, chroma: Pixels, mask: Mask) -> Tint:
     return Tint(np.rint(np.stack(table, 1)).astype(np.uint8))
 
 
-def areas(colour: Mask, mask: Mask) -> Mask:
-    """The parts of a mask of coloured pixels (h, w) that are too thick to be strokes, and too large to be letters."""
+def areas(colour: Mask, mask: Mask, least: float = _PATCH) -> Mask:
+    """The parts of a mask of coloured pixels (h, w) that are too thick to be strokes, and too large to be letters.
+
+    Args:
+        colour: (h, w) 0 or 1.
+        mask: (h, w), not 0 inside the sector.
+        least: share of the sector that each part covers at least.
+    """
     size = max(3, round(_THICK * min(mask.shape)) | 1)
     opened = np.asarray(cv2.morphologyEx(colour & mask, cv2.MORPH_OPEN, np.ones((size, size), np.uint8)), np.uint8)
     if not opened.any():
         return opened
     _, labels, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= _PATCH * cv2.countNonZero(mask)
+    large = stats[:, cv2.CC_STAT_AREA] >= least * cv2.countNonZero(mask)
     large[0] = False
     return np.asarray(large[labels], np.uint8)

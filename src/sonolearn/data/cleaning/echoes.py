@@ -19,7 +19,7 @@ _STEP = np.array([[0, -1, 1]], np.float32)  # from a pixel to the next
 _FLAT = 0.2  # mean step of grey from pixel to pixel up to which nothing was measured there
 _ROUGH = 1.0  # the same from which on it is speckle
 _LONGEST = 4  # longer side of a picture by its shorter one, at most
-_SMALLEST = 0.04  # share of the frame that a picture takes at least
+_SMALLEST = 0.025  # share of the frame that a picture takes at least: 3.6 % on a wide screen, text less
 _LARGE, _PART = 0.15, 0.01  # shares of the largest area: large areas of echoes, and small parts that shadows cut off
 _CORNER = 20  # of the side: how far from an area its rounded corners may lie
 _TINY = 16  # px: nothing can be told on smaller screens
@@ -37,6 +37,8 @@ class Echoes(NamedTuple):
     """All large areas, moving or not."""
     moving: bool
     """Whether the frames are a cine of which enough moves."""
+    grey: Pixels
+    """(h, w) of one frame."""
 
 
 def find_echoes(sample: Pixels, background: int, scale: float) -> Echoes | None:
@@ -52,7 +54,8 @@ def find_echoes(sample: Pixels, background: int, scale: float) -> Echoes | None:
         return None
     shape = (max(1, round(width * scale)), max(1, round(height * scale)))
     # Speckle in one frame; over many the brightest grey of each pixel is as even as a bar.
-    speckle, rough, flat = _dense(_small(sample[len(sample) // 2], shape), background)
+    grey = _small(sample[len(sample) // 2], shape)
+    speckle, rough, flat = _dense(grey, background)
     side = min(shape)
     # Drops what is thinner than 5 % of the picture: lines of text, rulers, bars, traces.
     thick = cv2.morphologyEx(rough, cv2.MORPH_OPEN, _disc(side // 20))
@@ -87,7 +90,7 @@ def find_echoes(sample: Pixels, background: int, scale: float) -> Echoes | None:
     if large.sum() < _SMALLEST * large.size:
         return None
     tall, wide = ys[-1] - ys[0] + 1, xs[-1] - xs[0] + 1
-    return None if max(tall, wide) > _LONGEST * min(tall, wide) else Echoes(large, every, panels, bool(is_cine))
+    return None if max(tall, wide) > _LONGEST * min(tall, wide) else Echoes(large, every, panels, bool(is_cine), grey)
 
 
 def _dense(grey: Pixels, background: int) -> tuple[Mask, Mask, Mask]:

@@ -35,26 +35,37 @@ def boxes_of(marks: NDArray[np.uint8]) -> list[tuple[slice, slice]]:
     ]
 
 
-def inpaint_alike(frames: Sequence[Pixels], marks: NDArray[np.uint8], method: Method = "telea") -> list[Pixels]:
+def inpaint_alike(
+    frames: Sequence[Pixels],
+    marks: NDArray[np.uint8],
+    method: Method = "telea",
+    sector: NDArray[np.uint8] | None = None,
+) -> list[Pixels]:
     """Frames (H, W) with the same marks, filled as `inpaint` does; `TOGETHER` of them cost little more than one."""
     if len(frames) == TOGETHER:
         # As the colours of one picture: the way through a mark is found once, and each colour is filled as if alone.
         together = np.asarray(cv2.merge(frames), np.uint8)
-        return [np.asarray(frame, np.uint8) for frame in cv2.split(inpaint(together, marks, method))]
-    return [inpaint(frame, marks, method) for frame in frames]
+        return [np.asarray(frame, np.uint8) for frame in cv2.split(inpaint(together, marks, method, sector))]
+    return [inpaint(frame, marks, method, sector) for frame in frames]
 
 
-def inpaint(grey: Pixels, marks: NDArray[np.uint8], method: Method = "telea") -> Pixels:
+def inpaint(
+    grey: Pixels, marks: NDArray[np.uint8], method: Method = "telea", sector: NDArray[np.uint8] | None = None
+) -> Pixels:
     """(H, W) or (H, W, 3) uint8 with the marked pixels filled from their surroundings; all others as they were.
 
     Args:
         grey: (H, W) uint8, or (H, W, 3).
         marks: (H, W), non-zero where a mark is.
         method: how.
+        sector: (H, W), non-zero where marks may be filled from: letters beside the picture are no echoes.
     """
     filled = grey.copy()
     for box in boxes_of(marks):
-        filled[box] = cv2.inpaint(
-            np.ascontiguousarray(grey[box]), np.ascontiguousarray(marks[box]), _RADIUS, _METHODS[method]
-        )
+        drawn = np.ascontiguousarray(marks[box])
+        hole = drawn if sector is None else np.where(sector[box] == 0, np.uint8(1), drawn)
+        if hole.all():
+            continue
+        part = cv2.inpaint(np.ascontiguousarray(grey[box]), hole, _RADIUS, _METHODS[method])
+        filled[box][drawn > 0] = part[drawn > 0]
     return filled

@@ -17,6 +17,7 @@ from sonolearn.data.scans.scan import Pixels
 
 Mask = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
+Window = tuple[slice, slice]
 
 _STROKE = 1 / 45  # of the shorter side: no stroke is thicker
 _STANDS_OUT = 18  # grey levels by which a mark is brighter than what is around it at all times
@@ -37,9 +38,14 @@ _INK_STROKE = 1 / 80  # of the shorter side: of strokes of a still, which must b
 _OUTLINE = 7  # px: outlines of letters are thinner
 _INK = 190  # grey level of ink at least
 _SHARP = 0.85  # share of its height that a stroke has lost two pixels from its rim
+_DRAWN = 140  # grey level that a still stroke reaches at least: the dimmest ink of trials reaches 146, half of what
+# stands still near the probe does not
+_STILLER = 0.3  # change of a mark by that of its ground at most: 0 to .2 in trials, about .5 in tissue at rest
+_DARK_GROUND, _FLAT_GROUND = 30, 5  # grey, and its spread, up to which a ground that stands still may hide no tissue
 _INK_SPREAD = 14  # grey levels between the 45th and 95th percentile of a stroke's pixels
-_AROUND = 4  # px around a stroke in which the ground is looked for
-_RINGS = tuple(np.ones((size, size), np.uint8) for size in (3, 5, 9))  # around a stroke
+_AROUND = 4  # px around a stroke in which its rim is looked for
+_NEARBY = 8  # the same of the ground that may move
+_RINGS = tuple(np.ones((size, size), np.uint8) for size in (3, 5, 9, 15))  # around a stroke
 _LONGEST = 0.3  # longer side of a connected stroke as a share of the picture's shorter one
 
 
@@ -59,8 +65,17 @@ def still_marks(frames: Pixels, mask: Mask) -> Mask:
     inner = cv2.erode(mask, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=255)
     core = ((out > _STANDS_OUT) & (change < np.maximum(_STILL, out // 4)) & (inner > 0)).astype(np.uint8)
     steady = (change < _STILL).astype(np.uint8)
-    # Near the probe and at borders echoes stand still, too, but fade.
-    core = _strokes(core, lowest, _ends_sharply)
+
+    def is_drawn(box: Box) -> bool:
+        rim, nearby = _window(box, _AROUND), _window(box, _NEARBY)
+        # At borders echoes stand still, too, but fade.
+        return (
+            level_of(lowest[rim][core[rim] > 0], 0.95) >= _DRAWN
+            and _ends_sharply(lowest[rim], core[rim])
+            and _stiller_than_ground(lowest[nearby], change[nearby], core[nearby])
+        )
+
+    core = _strokes(core, is_drawn)
     # Letters often have a dark outline, which stands as still as they do.
     marks = grown(core, ((out > _RIM) | (steady > 0)).astype(np.uint8), mask)
     return marks | _boxes(marks, lowest, steady, mask)
@@ -107,21 +122,23 @@ def stroke_marks(frame: Pixels, mask: Mask) -> Mask:
     """
     out = stands_out(frame, _INK_STROKE)
     core = ((out > _INK_STANDS_OUT) & (mask > 0)).astype(np.uint8)
-    kept = _strokes(core, frame, _is_ink, smallest=4, longest=_LONGEST * min(mask.shape))
+
+    def is_drawn(box: Box) -> bool:
+        window = _window(box, _AROUND)
+        return _is_ink(frame[window], core[window])
+
+    kept = _strokes(core, is_drawn, smallest=4, longest=_LONGEST * min(mask.shape))
     # Letters often have a dark outline.
     dark = cv2.morphologyEx(frame, cv2.MORPH_BLACKHAT, np.ones((_OUTLINE, _OUTLINE), np.uint8)) > _INK_STANDS_OUT
     return grown(kept, ((out > _RIM) | dark).astype(np.uint8), mask)
 
 
-def _strokes(
-    core: Mask, frame: Pixels, is_drawn: Callable[[Pixels, Mask], bool], smallest: int = 1, longest: float = math.inf
-) -> Mask:
-    """(H, W) 0 or 1: the connected strokes that pass a test of the frame and the strokes around them.
+def _strokes(core: Mask, is_drawn: Callable[[Box], bool], smallest: int = 1, longest: float = math.inf) -> Mask:
+    """(H, W) 0 or 1: the connected strokes that pass a test.
 
     Args:
         core: (H, W) 0 or 1, the strokes.
-        frame: (H, W) grey.
-        is_drawn: the test, of windows (h, w) of both.
+        is_drawn: the test: of the box around a stroke.
         smallest: area in px of the box around a stroke, at least.
         longest: longer side in px of that box, at most.
     """
@@ -130,10 +147,15 @@ def _strokes(
     for x, y, wide, tall in map(cv2.boundingRect, contours):
         if wide * tall < smallest or max(wide, tall) > longest:
             continue
-        window = (slice(max(0, y - _AROUND), y + tall + _AROUND), slice(max(0, x - _AROUND), x + wide + _AROUND))
-        if is_drawn(frame[window], core[window]):
+        if is_drawn((x, y, wide, tall)):
+            window = _window((x, y, wide, tall), _AROUND)
             kept[window] |= core[window]
     return kept
+
+
+def _window(box: Box, around: int) -> Window:
+    x, y, wide, tall = box
+    return slice(max(0, y - around), y + tall + around), slice(max(0, x - around), x + wide + around)
 
 
 def _is_ink(frame: Pixels, stroke: Mask) -> bool:
@@ -148,11 +170,29 @@ def _is_ink(frame: Pixels, stroke: Mask) -> bool:
 def _ends_sharply(frame: Pixels, stroke: Mask) -> bool:
     """Whether a stroke (h, w) has lost most of its height two pixels from its rim."""
     high = level_of(frame[stroke > 0], 0.95)
-    near, wider, widest = (cv2.dilate(stroke, kernel) for kernel in _RINGS)
+    near, wider, widest = (cv2.dilate(stroke, kernel) for kernel in _RINGS[:3])
     beside = level_of(frame[wider > near], 0.5)
     around = frame[widest > wider]
     ground = level_of(around, 0.5) if around.size else beside
     return high - beside > _SHARP * (high - ground)
+
+
+def _stiller_than_ground(lowest: Pixels, change: Pixels, stroke: Mask) -> bool:
+    """Whether a stroke stands still where its ground moves; tissue at rest, near the probe, does so all over.
+
+    Args:
+        lowest: (h, w) lowest grey of all frames.
+        change: (h, w) by how much grey changes over them.
+        stroke: (h, w) 0 or 1, with all else that may be one.
+    """
+    ground = cv2.dilate(stroke, _RINGS[3]) > cv2.dilate(stroke, _RINGS[1])
+    if not ground.any():
+        return False
+    if level_of(change[stroke > 0], 0.5) < _STILLER * level_of(change[ground], 0.5):
+        return True
+    # A black or even ground cannot be seen to move: then there is no tissue that could be taken for a stroke.
+    grey = lowest[ground]
+    return level_of(grey, 0.9) < _DARK_GROUND or float(grey.std()) < _FLAT_GROUND
 
 
 def level_of(greys: Pixels, share: float) -> float:

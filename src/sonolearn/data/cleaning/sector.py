@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sonolearn.data.cleaning.echoes import CONTRAST, Echoes, find_echoes
 from sonolearn.data.cleaning.marks import words
-from sonolearn.data.cleaning.shapes import Shape, fit_shape, rectangle
+from sonolearn.data.cleaning.shapes import Shape, cost_of, fit_shape, mirrored, rectangle
 from sonolearn.data.scans.scan import Pixels, Region
 
 SectorSource = Literal["dicom", "image", "whole"]
@@ -27,12 +27,14 @@ Mask = NDArray[np.uint8]
 
 _WHOLE = 0.95  # share of the frame from which on a region is the whole screen
 _FILLED = 0.002  # share of a machine's region that must hold echoes
-_UNSURE = 0.03  # cost of an outline from which on another is tried
+_UNSURE = 0.03  # by how much less an outline of the large areas of a still must cost
+_REST, _GAINED = 0.01, 0.02  # share of rough areas that rest outside, and what an outline with them may cost more
 _UNCLEAR = 0.1  # cost from which on the whole box is kept: losing echoes is worse than keeping text
 _STRAY, _STAYS = 0.03, 0.4  # shares of echoes outside and of the sector filled, by which a sector counts as the same
 # Of a line of text over the picture: how far down it reaches as a share of the height, its width by its height (and
 # its letters), and the grey levels that its letters stand out by.
 _HEADER, _LINE, _LETTER = 0.1, 3, 60
+_DASH = 1.5  # width of a piece by its height from which on it is no letter, but part of a line of skin
 _EVEN = 8  # grey levels by which half of the ground between letters departs from its median
 _WORK = 384  # px: the longer side at which pictures are examined
 
@@ -123,6 +125,9 @@ def _on_bar(grey: Pixels, letters: Mask) -> bool:
     between = grey[letters == 0]
     if len(pieces) < _LINE or between.size == 0:
         return False
+    sizes = np.median([cv2.boundingRect(piece)[2:] for piece in pieces], axis=0)
+    if sizes[0] > _DASH * sizes[1]:
+        return False
     return bool(np.median(cv2.absdiff(between, np.full_like(between, np.median(between)))) < _EVEN)
 
 
@@ -166,15 +171,19 @@ def _region(regions: Sequence[Region], brightest: Pixels, background: int) -> tu
 
 
 def _fitted(echoes: Echoes) -> Shape:
-    """The outline; with the small parts, too, where all together make a shape."""
+    """The outline; with the small parts, and what rests under the probe, where all together make a shape."""
     shape = fit_shape(echoes.every)
-    # What moves is no logo; of a still, a part far from the picture makes a shape with much black in it.
-    doubt = shape.misfit > _UNCLEAR if echoes.moving else shape.cost > _UNSURE
-    if doubt and np.any(echoes.large != echoes.every):
+    if np.any(echoes.large != echoes.every):
         alone = fit_shape(echoes.large)
-        better = alone.misfit < shape.misfit if echoes.moving else alone.cost < shape.cost - _UNSURE
-        shape = alone if better else shape
+        # Parts that shadows cut off lie inside the shape of the large ones, or make a shape with them; to take in a
+        # cell that blinks, a bar or a logo beside the picture costs more than to leave it out.
+        better = cost_of(alone, echoes.every) < cost_of(shape, echoes.every)
+        shape = alone if better or (not echoes.moving and alone.cost < shape.cost - _UNSURE) else shape
+    rest = cv2.countNonZero(echoes.panels & (1 - shape.draw(*echoes.panels.shape)))
+    if echoes.moving and rest > _REST * cv2.countNonZero(echoes.panels):
+        whole = fit_shape(echoes.every | echoes.panels)
+        shape = whole if whole.cost < shape.cost + _GAINED else shape
     if shape.misfit > _UNCLEAR:
         x, y, wide, tall = cv2.boundingRect(echoes.large)
         return replace(rectangle(x, y, x + wide, y + tall), cost=shape.cost, misfit=shape.misfit)
-    return shape
+    return mirrored(shape, echoes.grey) if shape.name == "fan" else shape

@@ -28,6 +28,9 @@ _BEYOND = 1.0  # cost of a pixel beyond all echoes that is taken in
 _SLACK = {"fan": 0.0, "quadrilateral": 0.01, "hull": 0.06}  # what a freer shape must gain, in shares of the area
 _FLAT_SIDE = 0.3  # share of a side of the bounding box that echoes reach where a window cuts the picture off
 _FREE = (-math.inf, -math.inf, math.inf, math.inf)
+# Of a half picture: angle of the side near the upright by that of the other one, the other one's angle, the width of a
+# band along a side, bands further in to compare it with, and the grey of one by the other.
+_UPRIGHT, _WIDEST, _SIDE, _INNER, _OUTER, _FADED = 0.3, 1.0, 0.08, (0.2, 0.4), (0.6, 0.8), 0.42
 _STARTS, _STEPS, _LAST_STEPS = 2, 250, 90  # wedges that are refined, and how often each fan is tried
 _FINER = 5
 _ARC = np.linspace(-1, 1, 33)
@@ -101,6 +104,46 @@ def fit_shape(echoes: Mask) -> Shape:
     best = min([*candidates, *([fan] if fan else [])], key=lambda shape: shape.cost + _SLACK[shape.name])
     # A polygon around all echoes leaves nothing out: only its black pixels can speak against it.
     return replace(best, misfit=cost.misfit(best) if best.name == "fan" else best.cost)
+
+
+def cost_of(shape: Shape, echoes: Mask) -> float:
+    """What a shape costs on any mask of echoes (H, W), 0 or 1; shapes can be compared by it."""
+    hull = np.asarray(cv2.convexHull(np.asarray(cv2.findNonZero(echoes))))[:, 0].astype(np.float64)
+    return _Cost(echoes, hull)(shape.outline, shape.window)
+
+
+def mirrored(fan: Shape, grey: Mask) -> Shape:
+    """A fan, or the one of which it is the half that is not black: beside it lies fluid, or a probe without contact.
+
+    Then one side lies near the upright through the beams' common point, and the picture (H, W) of echoes fades towards
+    it; at the true end of a picture echoes stop at once.
+    """
+    x, y, near, far, first, second = _beams(fan.outline)
+    inner, outer = sorted((first, second), key=abs)
+    if abs(inner) > _UPRIGHT * abs(outer) or abs(outer) > _WIDEST:
+        return fan
+    left, top, right, bottom = fan.window
+
+    def level(start: float, end: float) -> float:
+        """Mean grey between two shares of the way from the inner to the outer side."""
+        low, high = inner + start * (outer - inner), inner + end * (outer - inner)
+        band = _fan(np.array([x, y, near, far, (low + high) / 2, abs(high - low) / 2]))
+        return cv2.mean(grey, _filled(band, fan.window, np.zeros(grey.shape, np.uint8)))[0]
+
+    if level(0, _SIDE) > _FADED * level(*_INNER) or level(1 - _SIDE, 1) < _FADED * level(*_OUTER):
+        return fan
+    window = (left if inner == second else -math.inf, top, right if inner == first else math.inf, bottom)
+    return replace(fan, outline=_fan(np.array([x, y, near, far, 0.0, abs(outer)])), window=window)
+
+
+def _beams(outline: Points) -> tuple[float, float, float, float, float, float]:
+    """Apex x and y, near and far end (px), angles of the first and last beam (radians) of the outline of a fan."""
+    count = len(outline) // 2
+    ends = [(outline[0], outline[-1]), (outline[count - 1], outline[count])]
+    (a, u), (c, v) = ((near, far - near) for near, far in ends)
+    apex = a + u * ((c - a)[0] * v[1] - (c - a)[1] * v[0]) / (u[0] * v[1] - u[1] * v[0])
+    near, far = (float(np.hypot(*(end - apex))) for end in ends[0])
+    return float(apex[0]), float(apex[1]), near, far, math.atan2(*u), math.atan2(*v)
 
 
 def _filled(outline: Points, window: Window, canvas: NDArray[Any]) -> NDArray[Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sonolearn.data.phantom.picture import Image
 from sonolearn.data.phantom.screen import Mask
 from sonolearn.data.phantom.trials.plan import plan_of
 from sonolearn.data.phantom.trials.shots import shots
-from sonolearn.data.phantom.trials.stage import STEP, Stage
+from sonolearn.data.phantom.trials.stage import STEP, Shot, Stage
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,11 @@ def trial(number: int, seed: int = 0, frames: int = 30, height: int = 480, width
     """
     plan = plan_of(number)
     stage = Stage(plan, number, seed, frames, (height, width))
-    taken = shots(stage)
+    return trial_of(stage, shots(stage))
+
+
+def trial_of(stage: Stage, taken: Sequence[Shot]) -> Trial:
+    """The trial of the frames that a stage took."""
     first = next((shot for shot in taken if not shot.verdict), taken[0])
     return Trial(
         frames=[shot.frame for shot in taken],
@@ -51,7 +56,7 @@ def trial(number: int, seed: int = 0, frames: int = 30, height: int = 480, width
         sectors=[shot.sector for shot in taken],
         marks=[shot.marks for shot in taken],
         verdicts=[shot.verdict for shot in taken],
-        shape=plan.shape,
+        shape=stage.plan.shape,
         traits=tuple(stage.traits),
         fps=float(max(1, round(stage.patient.frame_rate / STEP))),
     )
