@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -42,24 +43,34 @@ def little_data(shared_data: Path, tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_hc18_compares_three_initialisations_of_one_encoder_in_two_modes(little_data: Path, tmp_path: Path) -> None:
-    small = {"SIZE": "32", "STEPS": "2", "BATCH": "8", "SEEDS": "2", "EPOCHS": "1", "FINETUNE_STEPS": "1"}
-    run("hc18.sh", little_data, tmp_path / "out", **small, FRACTIONS="0.5 1.0")
-    for mode in ("linear", "finetune"):
-        for init in ("random", "barlow_twins", "imagenet"):
-            results = pd.read_csv(tmp_path / "out" / f"{mode}_{init}" / "results.csv")
-            assert sorted(zip(results["fraction"], results["seed"], strict=True)) == [
-                (0.5, 0),
-                (0.5, 1),
-                (1, 0),
-                (1, 1),
-            ]
+def test_hc18_compares_initialisations_and_draws_of_labels(
+    little_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {"SIZE": "32", "STEPS": "2", "BATCH": "8", "DRAWS": "2", "PRETRAININGS": "2", "FRACTIONS": "0.5 1.0"}
+    run("hc18.sh", little_data, tmp_path / "out", **small)
+    labels = pd.read_csv(tmp_path / "out" / "stores" / "hc18" / "labels.csv")
+    for seed in range(2):
+        learnt_from = pd.read_csv(tmp_path / "out" / f"simclr_{seed}" / "patients.csv")["patient"]
+        assert not set(learnt_from) & set(labels.loc[labels["split"] != "train", "patient"])
+    for draw in ("random", "suggested"):
+        for init in ("random", "imagenet", "simclr_0", "simclr_1"):
+            results = pd.read_csv(tmp_path / "out" / draw / init / "results.csv")
+            assert list(zip(results["fraction"], results["seed"], strict=True)) == [(0.5, 0), (0.5, 1), (1, 0), (1, 1)]
             assert results["macro_f1"].between(0, 1).all()
-    labels = pd.read_csv(tmp_path / "out" / "labelled" / "labels.csv")
-    learnt_from = pd.read_csv(tmp_path / "out" / "barlow_twins" / "patients.csv")["patient"]
-    assert not set(learnt_from) & set(labels.loc[labels["split"] != "train", "patient"])
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert all(name in page for name in ("ImageNet", "Barlow Twins", "random"))
+        page = (tmp_path / "out" / f"{draw}.html").read_text()
+        assert all(name in page for name in ("ImageNet", "SimCLR", "random"))
+
+    script = runpy.run_path(str(EXAMPLES / "compare.py"))
+    first, *others = [tmp_path / "out" / "random" / init for init in ("imagenet", "simclr_0", "simclr_1")]
+    capsys.readouterr()
+    script["main"]([f"ImageNet={first}", f"SimCLR={others[0]},{others[1]}"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| labels | images | ImageNet | SimCLR | SimCLR minus ImageNet |"
+    for row, fraction in ((2, 0.5), (3, 1.0)):
+        tables = [pd.read_csv(folder / "results.csv").query(f"fraction == {fraction}") for folder in (first, *others)]
+        base, *means = [table["macro_f1"].mean() for table in tables]
+        expected = sum(means) / 2 - base
+        assert float(lines[row].split("|")[5].split()[0]) == pytest.approx(expected, abs=6e-4)
 
 
 def test_every_real_file_is_stored_or_rejected_with_a_reason(shared_data: Path, tmp_path: Path) -> None:

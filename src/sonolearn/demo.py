@@ -35,10 +35,12 @@ PRETRAIN = recipe(
     image_size=48,
     max_steps=300,
     valid_every=10,
-    optimizer={"lr": 3e-3},
+    optimizer={"lr": 6e-3},
 )
 
-CLASSIFY = ClassifyConfig(encoder="resnet18", encoder_args=ENCODER, image_size=48, fractions=(0.01, 0.1, 1.0))
+CLASSIFY = ClassifyConfig(
+    encoder="resnet18", encoder_args=ENCODER, image_size=48, fractions=(0.01, 0.1, 1.0), max_steps=60, min_steps=60
+)
 
 
 def demo(out: Path, config: DemoConfig) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 import numpy as np
@@ -86,21 +85,6 @@ def test_classify_draws_as_asked_whatever_the_mode_and_says_so(
     assert again["train_patients"].tolist() == results["train_patients"].tolist()
     subsets = [(tmp_path / run / "subsets.json").read_text() for run in ("run", "again")]
     assert subsets[0] == subsets[1]
-
-
-def test_the_table_of_draws_says_which_is_which(
-    encoder: Path, store_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    options = {"init": str(encoder), "encoder": None, "fractions": (0.25,)}
-    for draw in DRAWS:
-        classify(store_path, tmp_path / draw, tiny("linear", draw=draw, **options))
-    capsys.readouterr()
-    script = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "draws.py"))
-    script["main"]([tmp_path / draw for draw in DRAWS])
-    printed = capsys.readouterr().out
-    assert "| labels | images | random | unstratified | suggested |" in printed
-    assert "| labels | suggested minus random | suggested minus unstratified |" in printed
-    assert printed.count("| 25% |") == 2
 
 
 def test_an_unknown_draw_is_refused_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,70 @@
+"""Prints Markdown tables of `classify` runs: macro F1 of each start, and its difference from the first one.
+
+    python examples/compare.py ImageNet=OUT/imagenet SimCLR=OUT/simclr_0,OUT/simclr_1,OUT/simclr_2
+
+Several runs of a name are several pre-trainings: mean ± SD over their means. Of one run, ± SD over draws of labels.
+Differences are paired by draw, with the 95 % interval for other pre-trainings (of three or more), other draws and other
+test patients.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonolearn.planes.metrics import bootstrap_macro_f1, macro_f1_of
+from sonolearn.planes.tables import confusions, mean_sd
+from sonolearn.study.read import ClassifyRun, read_run
+from sonolearn.study.statistics.estimates import Estimate, estimate, over_patients, over_units
+
+Floats = NDArray[np.float64]
+
+
+def scores(runs: list[ClassifyRun], fraction: float) -> tuple[Floats, Floats, int]:
+    """(pre-trainings, draws) macro F1, (redraws,) mean of it on redrawn test patients, and the number of those."""
+    tables = [confusions(run.predictions[run.predictions["fraction"] == fraction], run.planes) for run in runs]
+    redrawn = np.mean([bootstrap_macro_f1(table, seed=0) for table in tables], axis=0)
+    return np.stack([macro_f1_of(table.sum(1)) for table in tables]), redrawn, tables[0].shape[1]
+
+
+def difference(runs: list[ClassifyRun], first: list[ClassifyRun], fraction: float) -> Estimate:
+    """Of the means, by all that they depend on."""
+    (ours, redrawn, patients), (theirs, others, _) = scores(runs, fraction), scores(first, fraction)
+    pairs = ours - theirs.mean(0)
+    sources = [over_patients(redrawn - others, patients)]
+    if len(pairs) > 2:
+        sources.append(over_units(pairs.mean(1)))
+    if fraction < 1:  # with all labels there is nothing to draw
+        sources.append(over_units(pairs.mean(0)))
+    return estimate(float(pairs.mean()), sources)
+
+
+def main(words: list[str]) -> None:
+    groups: dict[str, list[ClassifyRun]] = {}
+    for word in words:
+        name, _, folders = word.partition("=")
+        runs = [read_run(Path(folder)) for folder in folders.split(",")]
+        groups[name] = [run for run in runs if isinstance(run, ClassifyRun)]
+    baseline, *others = groups
+    first = groups[baseline][0]
+    columns = ["labels", "images", *groups, *(f"{name} minus {baseline}" for name in others)]
+    print("|", " | ".join(columns), "|")
+    print("|" + "---|" * len(columns))
+    for fraction, images in zip(first.fractions, first.summary["train_images"], strict=True):
+        cells = []
+        for runs in groups.values():
+            found = scores(runs, fraction)[0]
+            cells.append(mean_sd(found.mean(), (found.mean(1) if len(found) > 1 else found[0]).std(ddof=1)))
+        for name in others:
+            one = difference(groups[name], groups[baseline], fraction)
+            cells.append(f"{one.mean:+.3f} ({one.low:+.3f} to {one.high:+.3f})")
+        print(f"| {fraction:.0%} | {images:.0f} |", " | ".join(cells), "|")
+    test = first.summary.iloc[0]
+    print(f"\n{test['test_images']:.0f} test images of {test['test_patients']:.0f} patients.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
