@@ -4,7 +4,7 @@
 
 Several runs of a name are several pre-trainings: mean ± SD over their means. Of one run, ± SD over draws of labels.
 Differences are paired by draw, with the 95 % interval for other pre-trainings (of three or more), other draws and other
-test patients.
+test patients. `--figure FILE` draws the curves, too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from sonolearn.planes.metrics import bootstrap_macro_f1, macro_f1_of
@@ -20,6 +22,7 @@ from sonolearn.planes.tables import confusions, mean_sd
 from sonolearn.study.read import ClassifyRun, read_run
 from sonolearn.study.statistics.estimates import Estimate, estimate, over_patients, over_units
 
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 Floats = NDArray[np.float64]
 
 
@@ -42,7 +45,31 @@ def difference(runs: list[ClassifyRun], first: list[ClassifyRun], fraction: floa
     return estimate(float(pairs.mean()), sources)
 
 
+def draw(groups: dict[str, list[ClassifyRun]], file: str) -> None:
+    """Mean of each start against the label fraction; bars are SDs over draws, of all pre-trainings together."""
+    figure = Figure(figsize=(7.2, 3.8), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, runs) in enumerate(groups.items()):
+        fractions = np.array(runs[0].fractions)
+        found = [scores(runs, fraction)[0] for fraction in fractions]
+        means, spread = [one.mean() for one in found], [one.std(ddof=1) for one in found]
+        shifted = fractions * 1.05 ** (number - (len(groups) - 1) / 2)
+        style = {"color": COLOURS[number // 2], "linestyle": "-" if number % 2 else "--", "marker": "os"[number % 2]}
+        axes.errorbar(shifted, means, spread, label=name, capsize=3, linewidth=1.6, elinewidth=1, **style)
+    images = runs[0].summary["train_images"]
+    axes.set(xscale="log", xlabel="labelled images (share of all)", ylabel="macro F1, test patients")
+    axes.set_xticks(
+        fractions, [f"{n:.0f}\n({100 * f:g} %)" for n, f in zip(images, fractions, strict=True)], minor=False
+    )
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(loc="lower right", frameon=False)
+    figure.savefig(file, dpi=110)
+
+
 def main(words: list[str]) -> None:
+    file = words[words.index("--figure") + 1] if "--figure" in words else ""
+    words = words[: words.index("--figure")] if file else words
     groups: dict[str, list[ClassifyRun]] = {}
     for word in words:
         name, _, folders = word.partition("=")
@@ -64,6 +91,8 @@ def main(words: list[str]) -> None:
         print(f"| {fraction:.0%} | {images:.0f} |", " | ".join(cells), "|")
     test = first.summary.iloc[0]
     print(f"\n{test['test_images']:.0f} test images of {test['test_patients']:.0f} patients.")
+    if file:
+        draw(groups, file)
 
 
 if __name__ == "__main__":
