@@ -15,7 +15,9 @@ from sonolearn.data.prepare import prepare
 from sonolearn.planes.classify import classify
 from sonolearn.recipes import recipe
 from sonolearn.ssl.pretrain import pretrain
+from sonolearn.study.read import ClassifyRun, read_run
 from sonolearn.study.report import report
+from sonolearn.study.words import summary_of
 
 # A quarter of ResNet-18's width: 0.7 million weights.
 ENCODER = {"channels": [16, 32, 64, 128], "stem_type": "deep", "stem_width": 8}
@@ -38,9 +40,7 @@ PRETRAIN = recipe(
     optimizer={"lr": 6e-3},
 )
 
-CLASSIFY = ClassifyConfig(
-    encoder="resnet18", encoder_args=ENCODER, image_size=48, fractions=(0.01, 0.1, 1.0), max_steps=60, min_steps=60
-)
+CLASSIFY = ClassifyConfig(encoder="resnet18", encoder_args=ENCODER, image_size=48, fractions=(0.01, 0.1, 1.0))
 
 
 def demo(out: Path, config: DemoConfig) -> Path:
@@ -60,9 +60,9 @@ def demo(out: Path, config: DemoConfig) -> Path:
     prepare([], out / "labelled", out / "phantom" / "labels.csv", PREPARE)
     say("3/5 pretrain: SimCLR on the unlabelled scans, from random weights")
     run = pretrain([out / "scans"], out / "simclr", dataclasses.replace(PRETRAIN, seed=config.seed))
-    say("4/5 classify: that encoder and random weights, linear and fine-tuned, on 1, 10 and 100 % of the labels")
+    say("4/5 classify: that encoder and random weights, both frozen, on 1, 10 and 100 % of the labels")
     runs = [run]
-    for mode in ("linear", "finetune"):
+    for mode in ("linear", "knn"):
         for name, init in (("random", "random"), ("simclr", str(run))):
             start = dataclasses.replace(CLASSIFY, mode=mode, init=init, seeds=config.seeds)
             if init != "random":
@@ -71,5 +71,7 @@ def demo(out: Path, config: DemoConfig) -> Path:
             classify(out / "labelled", runs[-1], start)
     say("5/5 report")
     page = report(runs, out / "report.html")
+    linear = [found for found in map(read_run, runs) if isinstance(found, ClassifyRun) and found.mode == "linear"]
+    say(summary_of(linear))
     say(f"the page with all figures: {page}")
     return page
