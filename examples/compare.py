@@ -54,7 +54,8 @@ def draw(groups: dict[str, list[ClassifyRun]], file: str) -> None:
         found = [scores(runs, fraction)[0] for fraction in fractions]
         means, spread = [one.mean() for one in found], [one.std(ddof=1) for one in found]
         shifted = fractions * 1.05 ** (number - (len(groups) - 1) / 2)
-        style = {"color": COLOURS[number // 2], "linestyle": "-" if number % 2 else "--", "marker": "os"[number % 2]}
+        colour, second = divmod(number, 2) if len(groups) > 3 else (number, 1)
+        style = {"color": COLOURS[colour], "linestyle": "-" if second else "--", "marker": "os"[second]}
         axes.errorbar(shifted, means, spread, label=name, capsize=3, linewidth=1.6, elinewidth=1, **style)
     images = runs[0].summary["train_images"]
     axes.set(xscale="log", xlabel="labelled images (share of all)", ylabel="macro F1, test patients")
@@ -63,7 +64,7 @@ def draw(groups: dict[str, list[ClassifyRun]], file: str) -> None:
     )
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="best", frameon=False)
     figure.savefig(file, dpi=110)
 
 
