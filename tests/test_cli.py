@@ -510,18 +510,9 @@ def test_every_command_holds_the_folder_that_it_writes(
     assert str(held.value) == out
 
 
-@pytest.mark.parametrize(
-    ("line", "answer"),
-    [
-        (
-            "phantom out --print_config=",
-            "phantom: its options cannot be understood; `sonolearn phantom --help` lists them",
-        ),
-        ("phantom out --config a\0b", "--config a\N{REPLACEMENT CHARACTER}b: cannot be read (embedded null byte)"),
-    ],
-)
-def test_words_that_make_no_sense_are_one_sentence(line: str, answer: str, refused: Callable[[str], str]) -> None:
-    assert refused(line).startswith(answer)
+def test_a_name_that_no_file_can_have_is_one_sentence(refused: Callable[[str], str]) -> None:
+    answer = "--config a\N{REPLACEMENT CHARACTER}b: cannot be read (embedded null byte)"
+    assert refused("phantom out --config a\0b").startswith(answer)
 
 
 def test_a_method_that_is_no_word_is_one_sentence(refused: Callable[[str], str], tmp_path: Path) -> None:

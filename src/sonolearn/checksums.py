@@ -58,6 +58,10 @@ def intact(path: Path) -> Path:
     return path
 
 
+_SENSELESS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What reading content that makes no sense ends in."""
+
+
 @contextmanager
 def naming_damage(*folders: Path | str) -> Iterator[None]:
     """Turn a failure over files that cannot be proven to be as they were written into one sentence.
@@ -74,9 +78,9 @@ def naming_damage(*folders: Path | str) -> Iterator[None]:
     began = time.time()
     try:
         yield
-    except (UserError, OSError, MemoryError):
+    except UserError:
         raise
-    except Exception as error:
+    except _SENSELESS as error:
         suspect = next((file for folder in folders for file in _unproven(Path(folder), began)), None)
         if suspect is None:
             raise

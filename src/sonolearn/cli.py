@@ -90,10 +90,7 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
     words = name_groups(words, command.config)
     if command.layer:
         parser.set_defaults(flat(command.layer(words, from_files)))
-    try:
-        options = parser.parse_args(join_lists(bare_flags(words, command.config), command.config)).as_dict()
-    except (IndexError, KeyError) as error:  # what the parser makes of `--print_config=`
-        raise UserError(f"{name}: its options cannot be understood; `sonolearn {name} --help` lists them") from error
+    options = parser.parse_args(join_lists(bare_flags(words, command.config), command.config)).as_dict()
     options.pop("config", None)
     if command.count == "*" and not options[name := str(command.positional)]:
         # argparse takes an absent list of arguments for an empty one, whatever a file says.

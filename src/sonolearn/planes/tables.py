@@ -16,7 +16,6 @@ from sonolearn.runs import write_json, writing
 
 RESULTS, PER_CLASS, PREDICTIONS = "results.csv", "per_class.csv", "predictions.csv"
 DRAWS: dict[Draw, str] = {
-    "random": "drawn by chance from each plane",
     "unstratified": "drawn by chance, planes unseen",
     "suggested": "suggested by the features, planes unseen",
 }
@@ -117,7 +116,8 @@ def print_summary(out: Path, title: str, draw: Draw) -> None:
         )
     screen = Console()
     screen.print(table)
-    screen.print(f"labels: {DRAWS[draw]}")
+    if draw != "random":
+        screen.print(f"labels: {DRAWS[draw]}")
     screen.print(f"* macro F1, mean over seeds: bootstrap over the {patients} test patients. All tables: {out}")
 
 
