@@ -65,6 +65,15 @@ def test_a_drawn_ellipse_and_a_dot_are_not(draw: Draw, count: int) -> None:
     assert "doppler" not in verdicts(coloured(count, draw))
 
 
+def test_an_ecg_that_runs_through_a_cine_is_no_flow() -> None:
+    frames = coloured(8, lambda frame: None)
+    columns = np.arange(60, 260)
+    for number, frame in enumerate(frames):
+        beats = np.where((columns + 20 * number) % 50 < 3, 20, 0)
+        cv2.polylines(frame, [np.stack([columns, 170 - beats], 1).astype(np.int32)], False, GREEN, 2)
+    assert "doppler" not in verdicts(frames)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_little_flow_of_many_colours_is_doppler_in_few_frames(count: int) -> None:
     assert verdicts(coloured(count, little_flow)) == ["doppler"] * count

@@ -25,15 +25,13 @@ Mask = NDArray[np.uint8]
 _ONE_COLOUR = 10  # times as much of one colour is Doppler in a still, or in few frames: it may be ink
 _LITTLE = 0.0008  # share of the sector that a patch of many colours covers at least
 _MUCH = 0.03  # share of the sector in colour, in patches or not, that nobody draws
-_SPRINKLED, _AROUND = 0.02, (9, 9)  # share of a frame in colour from which on it is looked at blurred by so many px
+_TILES, _SPRINKLED = 8, 0.02  # along each side of a frame; share of a tile in colour from which on it is sprinkled
+_EVERYWHERE, _AROUND = 0.4, (9, 9)  # share of the tiles from which on the colour is looked at blurred by so many px
 _END = 3  # frames at the ends of a piece that belong to a Doppler box beside them
 _PAUSE = 12  # frames: a Doppler box whose flow pauses is still a Doppler box
 _STEADY = 14  # by which the colour of graphics changes at most: compression
 _BOX = 0.02  # share of the sector that a Doppler box surrounds at least
-_FULL, _FOUR_SIDED = (
-    0.75,
-    0.75,
-)  # shares of its hull that a box fills, and four corners of it: of an ellipse they fill .64
+_FULL, _FOUR_SIDED = 0.75, 0.75  # shares of its hull that a box and four corners of it fill; of an ellipse, .64
 _CORNER = 0.04  # of the way around: by so much the sides of a box are bent at most
 
 
@@ -59,13 +57,19 @@ def coloured_frames(shots: Sequence[Shot], sector: Sector, crops: Pixels) -> lis
     """
     chromas = [None if shot.chroma is None else _chroma_crop(shot, sector) for shot in shots]
     found = _beyond_tint(crops, chromas, sector)
-    if any(c is not None and np.count_nonzero(c.mask) > _SPRINKLED * c.mask.size for c in found):
+    if any(c is not None and _sprinkled(c.mask) for c in found):
         # A dithered GIF sprinkles grey with colours that cancel out; ink and flow stay.
         grey = [np.asarray(cv2.blur(_scaled(crop, c.shape[:2]), _AROUND), np.uint8) if c is not None else crop
                 for crop, c in zip(crops, chromas, strict=True)]  # fmt: skip
         smooth = [None if c is None else np.asarray(cv2.blur(c, _AROUND), np.uint8) for c in chromas]
         found = _beyond_tint(grey, smooth, sector)
     return found
+
+
+def _sprinkled(mask: Mask) -> bool:
+    """Whether colour (h, w) is all over the frame, as dither is, and neither ink nor flow."""
+    tiles = cv2.resize(mask.astype(np.float32), (_TILES, _TILES), interpolation=cv2.INTER_AREA)
+    return bool((tiles > _SPRINKLED).mean() > _EVERYWHERE)
 
 
 def _beyond_tint(
