@@ -13,7 +13,7 @@ from pathlib import Path
 from sonolearn.data.review import write_review
 from sonolearn.runs import read_json, writing
 
-TEXTS, REVIEW = "texts", "review.html"
+TEXT_FOLDER, REVIEW = "texts", "review.html"
 
 
 def keep_crops(private: Path, name: str, crops: Sequence[bytes]) -> None:
@@ -22,7 +22,7 @@ def keep_crops(private: Path, name: str, crops: Sequence[bytes]) -> None:
     Raises:
         UserError: the private folder cannot be written.
     """
-    file = private / TEXTS / f"{name}.json"
+    file = private / TEXT_FOLDER / f"{name}.json"
     if not crops:
         file.unlink(missing_ok=True)
         return
@@ -40,7 +40,7 @@ def write_texts_page(private: Path) -> int:
     Raises:
         UserError: it cannot be written.
     """
-    files = sorted((private / TEXTS).glob("S-*.json"))
+    files = sorted((private / TEXT_FOLDER).glob("S-*.json"))
     crops = [(file.stem, "text", base64.b64decode(crop)) for file in files for crop in read_json(file)]
     write_review(private / REVIEW, crops)
     return len(files)

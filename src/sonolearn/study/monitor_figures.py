@@ -22,7 +22,7 @@ LABELS = {
 
 PANELS = (("feature_std",), ("effective_rank",), ("alignment", "uniformity"), ("knn_accuracy",))
 LIMITS = {"feature_std": COLLAPSED_STD, "effective_rank": COLLAPSED_RANK}
-LINES = ("-", "--")
+LINE_STYLES = ("-", "--")
 
 
 def monitored(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, names: list[str]) -> None:
     for number, name in enumerate(names):
         measured = rows[["step", name]].dropna()
         axes.plot(
-            measured["step"], measured[name], LINES[number], color=COLOURS[number], label=LABELS[name],
+            measured["step"], measured[name], LINE_STYLES[number], color=COLOURS[number], label=LABELS[name],
             marker=MARKERS[number], markersize=4, linewidth=1.6,
         )  # fmt: skip
     axes.set_title(" and ".join(LABELS[name] for name in names), fontsize=9.5, color=STYLE["axes.labelcolor"])

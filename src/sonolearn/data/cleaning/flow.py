@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonolearn.data.cleaning import colour
+from sonolearn.data.cleaning.colour import COLOURED, areas, find_tint, varied
 from sonolearn.data.cleaning.marks import FEWEST
 from sonolearn.data.cleaning.sector import Sector
 from sonolearn.data.cleaning.segments import Shot
@@ -80,14 +80,14 @@ def _beyond_tint(
         return [None] * len(crops)
     # The least colourful frame: in others flow may outweigh the tint.
     crop, chroma = min(known, key=lambda pair: float(cv2.norm(pair[1] ^ np.uint8(128), cv2.NORM_L1)))
-    tint = colour.find_tint(_scaled(crop, chroma.shape[:2]), chroma, _scaled(sector.mask, chroma.shape[:2]))
+    tint = find_tint(_scaled(crop, chroma.shape[:2]), chroma, _scaled(sector.mask, chroma.shape[:2]))
     found: list[Coloured | None] = []
     for crop, plane in zip(crops, chromas, strict=True):
         if plane is None:
             found.append(None)
             continue
         strength = tint.colour(crop, plane)
-        found.append(Coloured(plane, strength, (strength > colour.COLOURED).astype(np.uint8)))
+        found.append(Coloured(plane, strength, (strength > COLOURED).astype(np.uint8)))
     return found
 
 
@@ -108,7 +108,7 @@ def show_flow(frames: Sequence[Coloured | None], sector: Sector, share: float) -
         inside = _scaled(sector.mask, frame.mask.shape)
         size = max(1, cv2.countNonZero(inside))
         loose = frame.mask if drawn is None else frame.mask & (1 - drawn)
-        area = cv2.countNonZero(colour.areas(loose, inside))
+        area = cv2.countNonZero(areas(loose, inside))
         flags.append(
             area > share * size * (_ONE_COLOUR if few else 1)
             or (few and cv2.countNonZero(frame.mask & inside) > _MUCH * size)
@@ -120,9 +120,9 @@ def show_flow(frames: Sequence[Coloured | None], sector: Sector, share: float) -
 
 def _many_colours(frame: Coloured, inside: Mask) -> bool:
     """Whether any patch of a frame is of many colours; the sector is (h, w), not 0 inside."""
-    patches = colour.areas(frame.mask, inside, _LITTLE)
+    patches = areas(frame.mask, inside, _LITTLE)
     count, labels = cv2.connectedComponents(patches, connectivity=8)
-    return any(colour.varied(frame.chroma[labels == number]) for number in range(1, count))
+    return any(varied(frame.chroma[labels == number]) for number in range(1, count))
 
 
 def _boxed(strokes: Mask, size: int) -> bool:
@@ -148,7 +148,7 @@ def _graphics(frames: Sequence[Coloured | None]) -> Mask | None:
         return None
     stack = np.stack(known)
     lowest, highest = stack.min(axis=0), stack.max(axis=0)
-    drawn = ((lowest > colour.COLOURED) & (highest - lowest < _STEADY)).astype(np.uint8)
+    drawn = ((lowest > COLOURED) & (highest - lowest < _STEADY)).astype(np.uint8)
     return np.asarray(cv2.dilate(drawn, np.ones((3, 3), np.uint8)), np.uint8)
 
 

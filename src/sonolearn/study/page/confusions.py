@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sonolearn.study.page.canvas import DOTS, SMALL, WIDTH, Drawing, drawing_style, finish, numbers
-from sonolearn.study.page.wording import percent, wrapped
+from sonolearn.study.page.wording import percent_label, wrapped
 
 GAP = 3.0
 CELL = 4.6
@@ -71,7 +71,7 @@ def confusion_figure(table: pd.DataFrame, names: Sequence[str], planes: Sequence
                 here = table[(table["initialisation"] == known) & (table["fraction"] == fraction)]
                 row = block * len(ends) + end
                 corner = (left + column * (side + GAP), (row + 1) * step - side)
-                title = wrapped(f"{known}, {percent(fraction)}", side / 1.22)
+                title = wrapped(f"{known}, {percent_label(fraction)}", side / 1.22)
                 axes.text(corner[0], corner[1] - 1, title, fontsize=SMALL, va="bottom")
                 _matrix(axes, here, len(planes), corner, side)
                 if column == 0:
@@ -82,11 +82,11 @@ def confusion_figure(table: pd.DataFrame, names: Sequence[str], planes: Sequence
         return finish(
             figure,
             name,
-            f"Confusion matrices of {len(present)} initialisations at {' and '.join(percent(end) for end in ends)} of "
+            f"Confusion matrices of {len(present)} initialisations at {' and '.join(percent_label(end) for end in ends)} of "
             "the labels; confusion.csv holds the counts",
             "Rows: true plane; columns: predicted plane, in the same order. Per cent of the images of the true plane, "
             "counts added over the seeds; empty: below 0.5 %. At "
-            f"{' and '.join(percent(end) for end in ends)} of the labels.",
+            f"{' and '.join(percent_label(end) for end in ends)} of the labels.",
         )
 
 

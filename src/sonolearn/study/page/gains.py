@@ -25,7 +25,7 @@ from sonolearn.study.page.canvas import (
     shortened,
     text_width,
 )  # fmt: skip
-from sonolearn.study.page.wording import mode_title, percent
+from sonolearn.study.page.wording import mode_title, percent_label
 
 ROW, GAP, TITLE = 3.5, 2.5, 4.0
 """Height of a row of dots, room between columns, and the line that a mode's title has to itself, mm."""
@@ -78,7 +78,7 @@ def gain_figure(gains: pd.DataFrame, names: dict[str, Look], name: str) -> Drawi
                     axes,
                     scale,
                     (top, top + ROW * len(rows) + 1),
-                    "together" if math.isnan(fraction) else percent(fraction),
+                    "together" if math.isnan(fraction) else percent_label(fraction),
                 )
                 for found in gains[(gains["mode"] == mode) & at].to_dict("records"):
                     place = top + ROW * (rows.index(found["initialisation"]) + 0.75)

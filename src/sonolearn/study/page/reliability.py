@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from sonolearn.study.page.canvas import SMALL, SOFT, Drawing, Grid, drawing_style, finish, panels
-from sonolearn.study.page.wording import percent
+from sonolearn.study.page.wording import percent_label
 
 ENDS = (("#D55E00", "o", "-"), ("#0072B2", "s", (0, (4, 1.5))))
 """Colour, marker and line of the smallest and the largest label fraction."""
@@ -36,7 +36,7 @@ def reliability_figure(curves: pd.DataFrame, names: Sequence[str], name: str) ->
             axes.plot([0, 1], [0, 1], color="#9aa3af", lw=0.8)
             for end, (colour, marker, line) in zip(ends, ENDS, strict=False):
                 bins = curves[(curves["initialisation"] == chosen) & (curves["fraction"] == end)]
-                _line(axes, bins.sort_values("confidence"), colour, marker, line, f"{percent(end)} of the labels")
+                _line(axes, bins.sort_values("confidence"), colour, marker, line, f"{percent_label(end)} of the labels")
             axes.set(title=chosen, xlim=(0, 1.03), ylim=(0, 1.03))
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_ticks([0, 0.5, 1], ["0", "0.5", "1"])

@@ -9,7 +9,7 @@ import pandas as pd
 
 from sonolearn.planes.tables import mean_sd
 from sonolearn.study.page.tables import MARKS, Cell, Table
-from sonolearn.study.page.wording import NARROW, interval, percent, span
+from sonolearn.study.page.wording import NARROW, interval, percent_label, span
 from sonolearn.study.words import signed
 
 WIDEST = 6
@@ -41,7 +41,7 @@ def score_tables(scores: pd.DataFrame, names: Sequence[str], title: str, name: s
 def _score_head(rows: pd.DataFrame) -> Cell:
     patients = span(rows["train_patients_least"].min(), rows["train_patients_most"].max())
     images = int(rows["train_images"].max())
-    return Cell(percent(float(rows["fraction"].iloc[0])), f"{images} images of {patients} patients")
+    return Cell(percent_label(float(rows["fraction"].iloc[0])), f"{images} images of {patients} patients")
 
 
 def _score(row: dict[str, Any]) -> Cell:
@@ -57,7 +57,9 @@ def gain_tables(gains: pd.DataFrame, names: Sequence[str], title: str, name: str
         f"test patients, not corrected. {MARKS['best']}: shown at 5 % after Holm's correction."
     )
     here = gains[gains["fraction"].notna()]
-    return list(_grids(here, names, caption, name, lambda rows: Cell(percent(float(rows["fraction"].iloc[0]))), _gain))
+    return list(
+        _grids(here, names, caption, name, lambda rows: Cell(percent_label(float(rows["fraction"].iloc[0]))), _gain)
+    )
 
 
 def _gain(row: dict[str, Any]) -> Cell:
@@ -75,7 +77,7 @@ def error_tables(errors: pd.DataFrame, names: Sequence[str], title: str, name: s
     return list(
         _grids(
             errors, names, caption, name,
-            lambda rows: Cell(percent(float(rows["fraction"].iloc[0]))),
+            lambda rows: Cell(percent_label(float(rows["fraction"].iloc[0]))),
             lambda row: Cell(f"{row['ece']:.3f}", f"{row['brier']:.3f}"),
         )
     )  # fmt: skip

@@ -22,7 +22,7 @@ from sonolearn.study.page.canvas import (
     finish,
     panels,
 )  # fmt: skip
-from sonolearn.study.page.wording import compact, mode_title, percent
+from sonolearn.study.page.wording import compact, mode_title, percent_label
 
 
 def size_figure(pools: pd.DataFrame) -> Drawing:
@@ -48,7 +48,7 @@ def size_figure(pools: pd.DataFrame) -> Drawing:
             of_cell = (pools["initialisation"] == cell[0]) & (pools["encoder"] == cell[1]) & (pools["mode"] == cell[2])
             _panel(axes, pools[of_cell & (pools["fraction"] == cell[3])], counts)
             parts = [cell[0], *[cell[i] if i == 1 else mode_title(cell[i]).lower() for i in (1, 2) if several[i]]]
-            axes.set_title(f"{', '.join(parts)}, {percent(cell[3])}")
+            axes.set_title(f"{', '.join(parts)}, {percent_label(cell[3])}")
             if number % columns == 0:
                 axes.set_ylabel("macro F1")
             if number >= len(cells) - columns:

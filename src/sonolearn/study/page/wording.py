@@ -40,7 +40,7 @@ def interval(low: float, high: float) -> str:
     return "" if math.isnan(low) or math.isnan(high) else f"{three(low)} to {three(high)}"
 
 
-def percent(fraction: float) -> str:
+def percent_label(fraction: float) -> str:
     """0.01 as 1 %, with a space that does not break."""
     return f"{100 * fraction:g}{NARROW}%"
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from sonolearn.study.page.analysis import Analysis
 from sonolearn.study.page.identity import without_folders
-from sonolearn.study.page.wording import percent
+from sonolearn.study.page.wording import percent_label
 from sonolearn.study.results import StudyResults
 from sonolearn.study.statistics.words import recommended
 from sonolearn.study.words import FEW_IMAGES, FEW_PATIENTS, FEW_SEEDS, counted, listed, sentence_case
@@ -71,7 +71,7 @@ def _few_data(results: StudyResults, runs: pd.DataFrame) -> list[str]:
             found.append(f"The test part has {counted(images, None, 'image')} of {plane}.")
     least = runs.groupby("fraction")["train_patients"].min()
     few = [(float(fraction), int(count)) for fraction, count in least.items() if count < FEW_PATIENTS]  # type: ignore[arg-type]
-    parts = [f"{counted(count, None, 'patient')} at {percent(fraction)} of the labels" for fraction, count in few]
+    parts = [f"{counted(count, None, 'patient')} at {percent_label(fraction)} of the labels" for fraction, count in few]
     if parts:
         found.append(f"Training images come from as few as {listed(parts)}.")
     return found
