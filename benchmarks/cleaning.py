@@ -20,14 +20,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.trials.files import read_truth, write_trial
+from benchmarks.trials.odd import ODD, odd_trial
+from benchmarks.trials.trial import trial
+from sonolearn.cleaning.examine import examine
+from sonolearn.cleaning.grey import pieces
+from sonolearn.cleaning.marks import inpaint
 from sonolearn.config import CleaningConfig
-from sonolearn.data.cleaning.examine import examine
-from sonolearn.data.cleaning.inpaint import inpaint
-from sonolearn.data.cleaning.segments import pieces
-from sonolearn.data.phantom.trials.files import read_truth, write_trial
-from sonolearn.data.phantom.trials.odd import ODD, odd_trial
-from sonolearn.data.phantom.trials.trial import trial
-from sonolearn.data.scans.find import open_scan
+from sonolearn.scans.find import open_scan
 
 REASONS = ("doppler", "split", "frozen", "blank", "spectral", "rendering", "menu", "dark")
 

@@ -30,18 +30,18 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.trials.inks import Colour, pixel
+from benchmarks.trials.shapes import Fan, Place, View
+from sonolearn.cleaning.clean import clean
 from sonolearn.commands import classify, phantom, prepare
 from sonolearn.config import CleaningConfig, PhantomConfig, PrepareConfig
-from sonolearn.data.cleaning.clean import clean
-from sonolearn.data.phantom.patient import Patient, generator
-from sonolearn.data.phantom.picture import Image
-from sonolearn.data.phantom.screen import Layout
-from sonolearn.data.phantom.trials.inks import Colour, pixel
-from sonolearn.data.phantom.trials.shapes import Fan, Place, View
-from sonolearn.data.scans.find import open_scan
-from sonolearn.data.scans.scan import Rejected
 from sonolearn.demo import CLASSIFY
 from sonolearn.runs import machine
+from sonolearn.scans.find import open_scan
+from sonolearn.scans.scan import Rejected
+from sonolearn_phantom.patient import Patient, generator
+from sonolearn_phantom.picture import Image
+from sonolearn_phantom.screen import Layout
 
 SIZE, STORED, INPUT = 128, 72, 64
 STROKE, JITTER = 3, 2  # px of the picture

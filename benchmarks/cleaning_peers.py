@@ -25,15 +25,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.trials.files import read_truth, write_trial
+from benchmarks.trials.trial import trial
+from sonolearn.cleaning.clean import clean
+from sonolearn.cleaning.examine import examine
+from sonolearn.cleaning.grey import pieces
 from sonolearn.config import CleaningConfig
-from sonolearn.data.cleaning.clean import clean
-from sonolearn.data.cleaning.examine import examine
-from sonolearn.data.cleaning.segments import pieces
-from sonolearn.data.phantom.trials.files import read_truth, write_trial
-from sonolearn.data.phantom.trials.trial import trial
-from sonolearn.data.scans.scan import Rejected, Scan
-from sonolearn.data.scans.video import open_video
 from sonolearn.runs import machine
+from sonolearn.scans.scan import Rejected, Scan
+from sonolearn.scans.video import open_video
 
 Mask = NDArray[np.bool_]
 FRAMES = 24

@@ -23,7 +23,6 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.figure import Row, device, run_script, speed, synchronise
 from sonolearn.config import ClassifyConfig
-from sonolearn.data.store import Frames
 from sonolearn.planes.finetune import fit_finetune
 from sonolearn.planes.head import HeldOut, PlaneClassifier, class_weights
 from sonolearn.planes.images import Labelled
@@ -31,6 +30,7 @@ from sonolearn.recipes import classify_recipe
 from sonolearn.runs import generator_for
 from sonolearn.ssl.devices import loader_processes, make_fabric
 from sonolearn.ssl.encoders import Card, build, feature_count, normalise
+from sonolearn.store.store import Frames
 
 CLASSES, VALID = 5, 10
 Part = tuple[Frames, Labelled]

@@ -36,19 +36,18 @@ from benchmarks.figure import Row, cost, in_turns, run_script
 from benchmarks.prepare import FPS, lengthened, prepared, rendered, single_threaded
 from benchmarks.study_runner import write_plan
 from sonolearn.checksums import checksum_of
+from sonolearn.cleaning.similar import near_pairs
 from sonolearn.config import PoolConfig, PretrainConfig
-from sonolearn.data.cleaning.duplicates import near_pairs
-from sonolearn.data.store import FORMAT, VERSION, Store
 from sonolearn.runs import write_json, write_text
 from sonolearn.ssl.batches import Plan, make_plan
-from sonolearn.ssl.frames import training_frames
-from sonolearn.ssl.metrics_log import MetricsLog
-from sonolearn.ssl.pool import draw_pool
+from sonolearn.ssl.frames import draw_pool, training_frames
+from sonolearn.ssl.run_folder import MetricsLog
+from sonolearn.store.store import FORMAT, VERSION, Store
 from sonolearn.study.folder import VERSION as STUDY_VERSION
 from sonolearn.study.folder import StudyFolder
-from sonolearn.study.opening import open_grid
 from sonolearn.study.plan import read_plan
 from sonolearn.study.results import read_results
+from sonolearn.study.run import open_grid
 from sonolearn.study.schedule import missing_tasks
 
 PHANTOM = {
@@ -113,7 +112,7 @@ import sys
 from pathlib import Path
 import cv2
 from sonolearn.config import PrepareConfig
-from sonolearn.data.prepare import prepare
+from sonolearn.store.prepare import prepare
 cv2.setNumThreads(1)
 prepare([Path(sys.argv[1])], Path(sys.argv[2]), None, PrepareConfig(workers=1))
 lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()

@@ -41,8 +41,7 @@ from torch import Tensor, nn
 from benchmarks.figure import Row, cost, in_turns, run_script, speed
 from sonolearn.checksums import checksum_of
 from sonolearn.config import ClassifyConfig
-from sonolearn.data.store import FORMAT, PARTS, VERSION, Store
-from sonolearn.planes import material
+from sonolearn.planes import run as material
 from sonolearn.planes.classify import classify
 from sonolearn.planes.head import HeldOut, batches_of, class_weights, make_head
 from sonolearn.planes.linear import fit_linear_heads, standardisation
@@ -52,6 +51,7 @@ from sonolearn.runs import generator_for
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import Card, build, load_file, save_encoder
 from sonolearn.ssl.features import extract, read_images
+from sonolearn.store.store import FORMAT, PARTS, VERSION, Store
 
 SHARES = (0.3, 0.25, 0.2, 0.15, 0.1)
 CLASSES = len(SHARES)

@@ -25,8 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.figure import Row, rate, run_script
 from sonolearn.recipes import recipe
-from sonolearn.ssl.loader import ViewPairs, make_loader
-from sonolearn.ssl.pairs import PairMaker
+from sonolearn.ssl.loader import PairMaker, ViewPairs, make_loader
 
 SIZE, FIRST = 224, 6
 """Side of a view in px; batches that do not count."""

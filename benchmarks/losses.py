@@ -26,10 +26,10 @@ from benchmarks.figure import Row, device, in_turns, run_script, speed
 from sonolearn.config import OptimizerConfig, VICRegConfig
 from sonolearn.ssl.methods.barlow_twins import barlow_twins_loss
 from sonolearn.ssl.methods.byol import both_ways
+from sonolearn.ssl.methods.method import follow, frozen_copy
 from sonolearn.ssl.methods.moco import info_nce
 from sonolearn.ssl.methods.simclr import nt_xent
 from sonolearn.ssl.methods.vicreg import vicreg_loss
-from sonolearn.ssl.momentum import follow, frozen_copy
 from sonolearn.ssl.optim import make_optimizer
 
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -32,15 +32,14 @@ from numpy.typing import NDArray
 from benchmarks.figure import Row, in_turns, run_script
 from benchmarks.prepare import FPS, lengthened, rendered
 from sonolearn.config import PredictConfig
-from sonolearn.data.parts import content_hash
 from sonolearn.deploy.classifier import Classifier, load_classifier
 from sonolearn.deploy.frames import Reading
-from sonolearn.deploy.onnx_export import session_of
 from sonolearn.deploy.predict import classify_scans
 from sonolearn.deploy.results import Classified, write_scan, write_tables
-from sonolearn.deploy.runtime import Runtime, make_runtime
+from sonolearn.deploy.runtime import Runtime, make_runtime, session_of
 from sonolearn.planes.saved import ClassifierCard, PlaneNetwork, save_classifier
 from sonolearn.ssl.encoders import Card, build
+from sonolearn.store.parts import content_hash
 
 THREADS = 2
 PEER_BATCH = 16

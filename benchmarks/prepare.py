@@ -34,14 +34,14 @@ import cv2
 import numpy as np
 
 from benchmarks.figure import Row, in_turns, run_script, speed
+from benchmarks.trials.plan import plan_of
+from benchmarks.trials.shots import shots
+from benchmarks.trials.stage import Stage
 from sonolearn.config import PrepareConfig
-from sonolearn.data.phantom.sweep import scan_poses
-from sonolearn.data.phantom.trials.plan import plan_of
-from sonolearn.data.phantom.trials.shots import shots
-from sonolearn.data.phantom.trials.stage import Stage
-from sonolearn.data.phantom.video import write_mp4
-from sonolearn.data.prepare import prepare
-from sonolearn.data.store import Store
+from sonolearn.store.prepare import prepare
+from sonolearn.store.store import Store
+from sonolearn_phantom.files import write_mp4
+from sonolearn_phantom.sweep import scan_poses
 
 FPS = 30
 TRIALS = (0, 3, 7, 6)

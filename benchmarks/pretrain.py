@@ -33,11 +33,10 @@ from sonolearn.runs import seed_for
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import load_encoder
 from sonolearn.ssl.frames import FramePool, hold_out_patients, training_frames
-from sonolearn.ssl.loader import ViewPairs, as_pair
+from sonolearn.ssl.loader import PairMaker, ViewPairs, as_pair
 from sonolearn.ssl.methods import METHODS
-from sonolearn.ssl.metrics_log import MetricsLog
-from sonolearn.ssl.pairs import PairMaker
 from sonolearn.ssl.pretrain import Training
+from sonolearn.ssl.run_folder import MetricsLog
 
 STORED = 256
 

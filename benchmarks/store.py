@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from benchmarks.figure import Row, in_turns, rate, run_script
 from sonolearn.checksums import checksum_of
-from sonolearn.data.store import FORMAT, FRAMES, SCANS, VERSION, Frames, Store
 from sonolearn.ssl.frames import FramePool, training_frames
-from sonolearn.ssl.pairs import Neighbours
+from sonolearn.ssl.loader import Neighbours
+from sonolearn.store.store import FORMAT, FRAMES, SCANS, VERSION, Frames, Store
 
 SIZE, BATCH, SECONDS = 256, 256, 0.5
 

@@ -21,15 +21,13 @@ import yaml
 
 from sonolearn.config import EncoderConfig
 from sonolearn.runs import machine
-from sonolearn.study.engines.engine import Engine
-from sonolearn.study.engines.local import LocalEngine, Slot
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.grid import Downstream, Grid, Start
-from sonolearn.study.opening import open_grid
+from sonolearn.study.local import LocalEngine, Slot
 from sonolearn.study.plan import read_plan, shipped
-from sonolearn.study.schedule import Schedule, missing_tasks
+from sonolearn.study.run import open_grid
+from sonolearn.study.schedule import Engine, Schedule, missing_tasks, read_timings
 from sonolearn.study.tasks import FrozenTask, Task
-from sonolearn.study.timings import read_timings
 
 PHANTOM = {
     "phantom": {"patients": 24, "labelled": 0.5, "scans": 1, "frames": 24, "stills": 10, "size": 128, "callipers": 0.0},

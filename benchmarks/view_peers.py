@@ -18,8 +18,8 @@ from torch import Tensor
 from torchvision import transforms as study
 from torchvision.transforms import v2
 
-from sonolearn.data.store import Frames
 from sonolearn.ssl.frames import FramePool
+from sonolearn.store.store import Frames
 
 Maker = Callable[[Sequence[int]], Sequence[Any]]
 """Two views of each of these frames."""

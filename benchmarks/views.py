@@ -35,9 +35,8 @@ from benchmarks.view_peers import LIGHTLY, STUDY, Maker, peers
 from sonolearn.recipes import recipe
 from sonolearn.ssl.encoders import Card
 from sonolearn.ssl.frames import FramePool, training_frames
-from sonolearn.ssl.loader import as_pair
+from sonolearn.ssl.loader import PairMaker, as_pair
 from sonolearn.ssl.methods import METHODS
-from sonolearn.ssl.pairs import PairMaker
 
 STORED, SIZE = 256, 224
 OURS, NORMALISED = "sonolearn", "sonolearn, normalised"

@@ -13,11 +13,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from sonolearn.config import ViewsConfig
-from sonolearn.data.phantom import Fetus, Patient, Probe, render, still_pose
 from sonolearn.recipes import recipe
 from sonolearn.ssl.views import Image, make_view
-from sonolearn.ssl.views.geometry import Window
+from sonolearn.ssl.views.plain import Window
 from sonolearn.ssl.views.ultrasound import Beams, scan_again
+from sonolearn_phantom import Fetus, Patient, Probe, render, still_pose
 
 PICTURE = Path(__file__).parent / "images" / "views_ultrasound.png"
 PLANES = ("4CH", "LVOT", "3VV/3VT")

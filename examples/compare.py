@@ -18,9 +18,9 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from sonolearn.planes.metrics import bootstrap_macro_f1, macro_f1_of
-from sonolearn.planes.tables import confusions, mean_sd
+from sonolearn.planes.results import confusions, mean_sd
+from sonolearn.statistics.estimates import Estimate, estimate, over_patients, over_units
 from sonolearn.study.read import ClassifyRun, read_run
-from sonolearn.study.statistics.estimates import Estimate, estimate, over_patients, over_units
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 Floats = NDArray[np.float64]

@@ -24,15 +24,15 @@ import torch
 
 from sonolearn.config import PhantomConfig, PrepareConfig, PretrainConfig
 from sonolearn.console import say
-from sonolearn.data.phantom import generate
-from sonolearn.data.prepare import prepare
-from sonolearn.data.store import Store
 from sonolearn.planes.classify import classify
 from sonolearn.recipes import classify_recipe, recipe
 from sonolearn.runs import machine
 from sonolearn.ssl.encoders import ENCODER_FILE, load_encoder, save_encoder
 from sonolearn.ssl.frames import training_frames
 from sonolearn.ssl.pretrain import pretrain
+from sonolearn.store.prepare import prepare
+from sonolearn.store.store import Store
+from sonolearn_phantom import generate
 
 # Patients of unlabelled scans and of labelled stills never overlap.
 PHANTOM = PhantomConfig(patients=140, labelled=80 / 140, scans=1, frames=60, stills=20, size=128, callipers=0.0)

@@ -106,14 +106,14 @@ def run(
 def judge(store: Path, init: str, encoder: str, size: int) -> dict[str, float]:
     """Mean macro F1 of linear heads at each label fraction, over draws of labels."""
     from sonolearn.config import ClassifyConfig
-    from sonolearn.data.splits import label_fraction
-    from sonolearn.data.store import Store
-    from sonolearn.planes.frozen import fit_frozen
     from sonolearn.planes.images import labelled_parts
     from sonolearn.planes.initialisation import Initialisation
     from sonolearn.planes.metrics import scores
+    from sonolearn.planes.run import fit_frozen
     from sonolearn.ssl.devices import make_fabric
     from sonolearn.ssl.features import extract, read_images
+    from sonolearn.store.splits import label_fraction
+    from sonolearn.store.store import Store
 
     config = ClassifyConfig(encoder=None if Path(init).is_dir() else encoder, init=init, image_size=size, mode="linear")
     opened = Store(store)
@@ -143,8 +143,6 @@ def judge_finetuning(store: Path, init: str, encoder: str, size: int, settings: 
     """Mean macro F1 at each label fraction of the linear evaluation / half way / the fine-tuned weights."""
     import torch
 
-    from sonolearn.data.splits import label_fraction
-    from sonolearn.data.store import Store
     from sonolearn.planes.finetune import fit_finetune, mixture, start_from_logistic
     from sonolearn.planes.head import PlaneClassifier
     from sonolearn.planes.images import labelled_parts
@@ -154,6 +152,8 @@ def judge_finetuning(store: Path, init: str, encoder: str, size: int, settings: 
     from sonolearn.ssl.devices import make_fabric
     from sonolearn.ssl.encoders import feature_count
     from sonolearn.ssl.features import read_images
+    from sonolearn.store.splits import label_fraction
+    from sonolearn.store.store import Store
 
     name = None if Path(init).is_dir() else encoder
     config = classify_recipe(encoder=name, init=init, image_size=size, workers=0, mixture=1.0, **settings)

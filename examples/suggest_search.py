@@ -20,7 +20,6 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from sonolearn.config import ClassifyConfig
-from sonolearn.data.store import Store
 from sonolearn.planes import typical
 from sonolearn.planes.images import Labelled, labelled
 from sonolearn.planes.initialisation import Initialisation
@@ -29,6 +28,7 @@ from sonolearn.planes.metrics import scores
 from sonolearn.runs import generator_for, seed_for
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.features import extract, read_images
+from sonolearn.store.store import Store
 
 COUNTS = (6, 26, 51)
 Numbers = NDArray[np.float64]

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonolearn.data.scans.scan import Frame, Region, Scan
+from sonolearn.scans.scan import Frame, Region, Scan
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""Small stores for tests, written straight after the format that `sonolearn.data.store` documents."""
+"""Small stores for tests, written straight after the format that `sonolearn.store.store` documents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sonolearn.checksums import checksum_of
-from sonolearn.data.store import FORMAT, FRAMES, LABELS, SCANS, VERSION
+from sonolearn.store.store import FORMAT, FRAMES, LABELS, SCANS, VERSION
 
 
 def write_store(

@@ -23,8 +23,8 @@ from media import speckle, write_dicom, write_still, write_video
 from planes.labelled_store import write_store as write_labelled_store
 from sonolearn import cli
 from sonolearn.checksums import note
-from sonolearn.data.pseudonyms import read_sources
-from sonolearn.data.store import Store
+from sonolearn.store.pseudonyms import read_sources
+from sonolearn.store.store import Store
 from stores import write_store
 
 PREPARE = ["--size", "32", "--frame_skip", "1", "--workers", "1"]

@@ -15,8 +15,8 @@ from PIL import Image
 from identities import HEADER, assert_no_secret
 from media import fan, write_dicom, write_video, written
 from sonolearn import cli
-from sonolearn.data import prepare as preparing
-from sonolearn.data.store import Store
+from sonolearn.store import prepare as preparing
+from sonolearn.store.store import Store
 
 
 def export(folder: Path, name: str, patient: str) -> Path:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from sonolearn import checks, cli, config
+from sonolearn import cli, config
+from sonolearn.config import base as checks
 from sonolearn.console import UserError
 
 CONFIGS = [kind for kind in vars(config).values() if dataclasses.is_dataclass(kind)]

@@ -16,9 +16,9 @@ import pandas as pd
 import pytest
 
 from sonolearn import cli
-from sonolearn.config.cleaning import REASONS
-from sonolearn.data.pseudonyms import SOURCE_COLUMNS
-from sonolearn.data.storing import DUPLICATE_COLUMNS, LABEL_COLUMNS, REJECTED_COLUMNS, SCAN_COLUMNS
+from sonolearn.config.data import REASONS
+from sonolearn.store.pseudonyms import SOURCE_COLUMNS
+from sonolearn.store.write import DUPLICATE_COLUMNS, LABEL_COLUMNS, REJECTED_COLUMNS, SCAN_COLUMNS
 from sonolearn.study.plan import read_plan
 from sonolearn.study.results import RESULTS
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sonolearn.config.cleaning import REASONS
+from sonolearn.config.data import REASONS
 from sonolearn.config.study import StudyDataConfig
 from sonolearn.study.plan import METHODS, read_plan
 from stores import write_store

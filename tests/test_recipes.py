@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from sonolearn import cli
+from sonolearn.command import flat
 from sonolearn.config import ClassifyConfig, Method, PretrainConfig, Recipe
 from sonolearn.console import UserError
 from sonolearn.recipes import (
@@ -22,7 +23,6 @@ from sonolearn.recipes import (
     recipe,
 )
 from sonolearn.runs import plain
-from sonolearn.words import flat
 
 METHODS = get_args(Method)
 CONTRASTIVE = ("simclr", "moco", "byol")

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from sonolearn import cli
-from sonolearn.data.pseudonyms import open_private, read_sources
-from sonolearn.data.store import Store
+from sonolearn.store.pseudonyms import open_private, read_sources
+from sonolearn.store.store import Store
 
 PHANTOM = "--patients 12 --labelled 0.75 --scans 1 --frames 4 --stills 5 --size 128 --workers 1"
 PREPARE = "--size 32 --frame_skip 2 --workers 1"

@@ -13,14 +13,14 @@ from jinja2 import Environment, PackageLoader
 from browser import Shown, needs_browser, shown
 from media import speckle, write_dicom, write_still
 from planes.labelled_store import tiny
+from reports.fake_study import Wish, study_of
 from sonolearn import commands
 from sonolearn.config import PredictConfig, PrepareConfig
-from sonolearn.data.review import write_review
-from sonolearn.data.store import Store
-from sonolearn.harmless import for_terminal, no_formula, one_line
-from sonolearn.study.figures import STYLE
-from sonolearn.study.page.write import write_page
-from study.page.fake_study import Wish, study_of
+from sonolearn.console import for_terminal, no_formula, one_line
+from sonolearn.reports.figures import STYLE
+from sonolearn.reports.page import write_page
+from sonolearn.store.audit import write_review
+from sonolearn.store.store import Store
 
 MARKUP = """<img src=x onerror="document.title='owned'"><i data-owned>"""
 PLANES = (f"={MARKUP}", f"../../@{MARKUP} $x_$ \\input", "+cmd|'x'!A1 \x1b[31m", "4CH")

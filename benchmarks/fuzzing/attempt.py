@@ -9,8 +9,8 @@ from pathlib import Path
 
 from benchmarks.fuzzing.kinds import kind_named
 from sonolearn.console import UserError
-from sonolearn.data.scans.scan import Rejected
 from sonolearn.runs import generator_for
+from sonolearn.scans.scan import Rejected
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ def kind_named(name: str) -> Kind:
 
 def loaded(heavy: bool) -> None:
     """Load what inputs need, so that processes forked from this one need not."""
-    import sonolearn.data.prepare
-    import sonolearn.data.scans.dicom
     import sonolearn.options
+    import sonolearn.scans.dicom
+    import sonolearn.store.prepare
     import sonolearn.study.plan  # noqa: F401
 
     if heavy:

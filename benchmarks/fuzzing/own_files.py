@@ -14,8 +14,8 @@ from benchmarks.fuzzing.damage import Rng, damaged_file, pick
 from benchmarks.fuzzing.kind import Kind
 from sonolearn.checksums import CHECKSUMS, naming_damage
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
 from sonolearn.runs import AnyPath
+from sonolearn.store.store import Store
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.read import read_run
 from sonolearn.study.results import read_results

@@ -10,11 +10,11 @@ from benchmarks.fuzzing.damage import Rng, damaged_bytes, pick
 from benchmarks.fuzzing.kind import Kind
 from benchmarks.fuzzing.scan_files import write_dicoms, write_stills, write_videos
 from sonolearn.config import CleaningConfig
-from sonolearn.data.parts import Options, Task, make_part
-from sonolearn.data.pseudonyms import Pseudonyms
-from sonolearn.data.scans.guarded import open_guarded
-from sonolearn.data.scans.scan import Rejected
-from sonolearn.data.work import run_tasks
+from sonolearn.scans.find import open_guarded
+from sonolearn.scans.scan import Rejected
+from sonolearn.store.parts import Options, Task, make_part
+from sonolearn.store.prepare import run_tasks
+from sonolearn.store.pseudonyms import Pseudonyms
 
 WHOLE = 1 / 6
 """Share that goes the whole way, which takes five times as long as reading."""

@@ -10,10 +10,10 @@ from benchmarks.fuzzing.damage import Rng, damaged_bytes, damaged_table, pick
 from benchmarks.fuzzing.kind import Kind
 from benchmarks.fuzzing.scan_files import sector
 from sonolearn.config import Columns
-from sonolearn.data.items import labelled_items
-from sonolearn.data.labelling import check_patients
-from sonolearn.data.labels import read_labels
-from sonolearn.data.pseudonyms import Pseudonyms
+from sonolearn.store.items import labelled_items
+from sonolearn.store.labelling import check_patients
+from sonolearn.store.labels import read_labels
+from sonolearn.store.pseudonyms import Pseudonyms
 
 PATTERNS = (None, None, r"p(\d+)", r"^(.)(.)?", r"x*", r"(?P<a>p\d)|(q)")
 NAMES = ("4CH", "LVOT", "a b", "=1+1", "<b>", "ü", "..", "con", "-", "4ch ", "nan", "x" * 200)

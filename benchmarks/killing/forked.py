@@ -62,13 +62,13 @@ def loaded() -> None:
     import torch
     from torch.utils.tensorboard import SummaryWriter  # noqa: F401
 
-    import sonolearn.data.prepare
     import sonolearn.deploy.predict
     import sonolearn.options
     import sonolearn.planes.classify
+    import sonolearn.reports.page
+    import sonolearn.reports.runs
     import sonolearn.ssl.pretrain
-    import sonolearn.study.page.write
-    import sonolearn.study.report
+    import sonolearn.store.prepare
     import sonolearn.study.run  # noqa: F401
 
     torch.set_num_threads(1)

@@ -2,7 +2,7 @@
 
 A folder's `.checksums` has a line for every file that `sonolearn.runs.writing` put there: XXH3 (64 bits, hexadecimal)
 and name. The line is added before the file gets its name, so that after an interruption, too, a file agrees with one of
-its lines. Frames have checksums of their own in frames.h5, see `sonolearn.data.store`.
+its lines. Frames have checksums of their own in frames.h5, see `sonolearn.store.store`.
 """
 
 from __future__ import annotations

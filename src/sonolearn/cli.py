@@ -9,11 +9,9 @@ from typing import Any, NoReturn
 
 import sonolearn
 from sonolearn import commands, config, recipes
-from sonolearn.command import Command
+from sonolearn.command import Command, bare_flags, config_first, flat, join_lists, name_groups, nearest
 from sonolearn.config.study import StudyPlanConfig, StudyRunConfig
-from sonolearn.console import Interrupted, UserError
-from sonolearn.harmless import for_terminal
-from sonolearn.words import bare_flags, config_first, flat, join_lists, name_groups, nearest
+from sonolearn.console import Interrupted, UserError, for_terminal
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130

@@ -27,7 +27,7 @@ from sonolearn.runs import AnyPath, alone_in, paths_of
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sonolearn.data.store import Store
+    from sonolearn.store.store import Store
 
 Paths = AnyPath | Sequence[AnyPath]
 
@@ -42,7 +42,7 @@ def phantom(out: AnyPath, config: PhantomConfig | None = None) -> Path:
     Returns:
         The folder.
     """
-    from sonolearn.data.phantom import generate
+    from sonolearn_phantom import generate
 
     with alone_in(out), naming_damage(out):
         return generate(Path(out), config or PhantomConfig())
@@ -60,8 +60,8 @@ def prepare(paths: Paths, out: AnyPath, labels: AnyPath | None = None, config: P
     Returns:
         The store, opened.
     """
-    from sonolearn.data.prepare import prepare as run
-    from sonolearn.data.pseudonyms import private_folder
+    from sonolearn.store.prepare import prepare as run
+    from sonolearn.store.pseudonyms import private_folder
 
     with alone_in(out), naming_damage(out, private_folder(Path(out), config.key if config else None)):
         return run(paths, out, labels, config or PrepareConfig())
@@ -134,7 +134,7 @@ def classify(store: AnyPath, out: AnyPath, config: ClassifyConfig | None = None)
         A row a fraction and seed: macro F1, balanced accuracy, accuracy, images and patients behind them.
     """
     from sonolearn.planes.classify import classify as run
-    from sonolearn.ssl.failures import naming_failures
+    from sonolearn.ssl.devices import naming_failures
 
     config = config or ClassifyConfig()
     with alone_in(out), naming_damage(store, out, config.init), naming_failures("--batch_size"):
@@ -153,7 +153,7 @@ def predict(paths: Paths, out: AnyPath, config: PredictConfig | None = None) -> 
         A row a scan: its plane, the share of its frames that show it, mean probabilities, or why it was rejected.
     """
     from sonolearn.deploy.predict import predict as run
-    from sonolearn.ssl.failures import naming_failures
+    from sonolearn.ssl.devices import naming_failures
 
     config = config or PredictConfig()
     with alone_in(out), naming_damage(out, config.classifier or out), naming_failures("--batch"):
@@ -170,7 +170,7 @@ def report(runs: Paths, out: AnyPath) -> Path:
     Returns:
         The HTML file.
     """
-    from sonolearn.study.report import report as run
+    from sonolearn.reports.runs import report as run
 
     with naming_damage(*paths_of(runs)):
         return run(paths_of(runs), Path(out))
@@ -250,8 +250,8 @@ def study_report(study: AnyPath) -> Path:
     Returns:
         The page.
     """
+    from sonolearn.reports.page import write_page
     from sonolearn.study.folder import StudyFolder
-    from sonolearn.study.page.write import write_page
     from sonolearn.study.results import read_results
 
     page = Path(study) / "report"

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from sonolearn.config import ClassifyConfig, DemoConfig, PhantomConfig, PrepareConfig
 from sonolearn.console import say
-from sonolearn.data.phantom import generate
-from sonolearn.data.prepare import prepare
 from sonolearn.planes.classify import classify
 from sonolearn.recipes import recipe
+from sonolearn.reports.runs import report
+from sonolearn.reports.wording import summary_of
 from sonolearn.ssl.pretrain import pretrain
+from sonolearn.store.prepare import prepare
 from sonolearn.study.read import ClassifyRun, read_run
-from sonolearn.study.report import report
-from sonolearn.study.words import summary_of
+from sonolearn_phantom import generate
 
 # A quarter of ResNet-18's width: 0.7 million weights.
 ENCODER = {"channels": [16, 32, 64, 128], "stem_type": "deep", "stem_width": 8}

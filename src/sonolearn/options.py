@@ -13,9 +13,8 @@ import yaml
 from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser, set_parsing_settings
 
-from sonolearn.command import Command
+from sonolearn.command import Command, flat, nearest
 from sonolearn.console import UserError
-from sonolearn.words import flat, nearest
 
 
 def make_parser(name: str, command: Command) -> Parser:

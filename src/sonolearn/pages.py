@@ -6,21 +6,19 @@ import base64
 import hashlib
 from collections.abc import Callable
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from sonolearn.version import __version__
 
 
-def template(package: str, name: str, **filters: Callable[..., object]) -> Template:
-    """A template of `package`, which may extend `page.html.j2`; all values are escaped, and none may be missing.
+def template(name: str, **filters: Callable[..., object]) -> Template:
+    """A template, which may extend `page.html.j2`; all values are escaped, and none may be missing.
 
     Args:
-        package: such as "sonolearn.study", with a folder `templates`.
-        name: file name of the template.
+        name: its file in `sonolearn/templates`.
         filters: more filters, by name.
     """
-    loader = ChoiceLoader([PackageLoader(package), PackageLoader("sonolearn")])
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    environment = Environment(loader=PackageLoader("sonolearn"), autoescape=True, undefined=StrictUndefined)
     environment.globals["version"] = __version__
     environment.filters |= {"hash_of_script": lambda file: _hash_of(environment.get_template(file).render()), **filters}
     return environment.get_template(name)

@@ -3,7 +3,7 @@
 Sources. `adapt`, the default, was chosen by the search in docs/results/search.md. `study` is the table of Benjamin et
 al. (ASMUS 2023, arXiv 2407.21738); what it leaves open is the paper's. `paper` is each method's own paper, named at its
 recipe. A recipe is only a layer of defaults: options on the command line and in YAML files go over it. The head's and
-the loss's settings of the study are the defaults of `sonolearn.config.methods` and are not repeated here.
+the loss's settings of the study are the defaults of `sonolearn.config.ssl` and are not repeated here.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from benchmarks.fuzzing.damage import damaged_bytes, damaged_json, damaged_table
 from benchmarks.fuzzing.kind import Kind
 from benchmarks.fuzzing.kinds import KINDS
 from sonolearn.console import UserError
-from sonolearn.data.scans.scan import Rejected
+from sonolearn.scans.scan import Rejected
 
 ROOT = Path(__file__).parents[2]
 LIGHT = [kind.name for kind in KINDS if not kind.heavy]

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import growth
 from benchmarks.figure import Row
-from sonolearn.data.store import Store
+from sonolearn.store.store import Store
 from sonolearn.study.results import read_results
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import prepare as script
 from benchmarks.figure import Row
-from sonolearn.data.scans.video import open_video
+from sonolearn.scans.video import open_video
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from media import fan, speckle, write_dicom, write_still, write_video, written
+from sonolearn.cleaning.clean import Cleaned
 from sonolearn.config import CleaningConfig, PrepareConfig
-from sonolearn.data.cleaning.clean import Cleaned
-from sonolearn.data.prepare import prepare
-from sonolearn.data.scans import guarded
 from sonolearn.deploy import frames as room
 from sonolearn.deploy.frames import Cutting, Reading, batches
+from sonolearn.scans import find as guarded
 from sonolearn.ssl.features import read_images
+from sonolearn.store.prepare import prepare
 
 
 def cutting(frame_size: int = 48, image_size: int = 32, frame_skip: int = 1, batch: int = 4) -> Cutting:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sonolearn.deploy.overlap import ahead, overlapped
+from sonolearn.deploy.frames import ahead, overlapped
 
 
 def nothing() -> None:

@@ -19,13 +19,13 @@ from planes.labelled_store import write_store
 from sonolearn import cli
 from sonolearn.config import CleaningConfig, PredictConfig, PrepareConfig
 from sonolearn.console import Interrupted, UserError
-from sonolearn.data.prepare import prepare
-from sonolearn.data.pseudonyms import read_sources
 from sonolearn.deploy import predict as room
 from sonolearn.deploy import runtime
 from sonolearn.deploy.classifier import Classifier, load_classifier
 from sonolearn.deploy.predict import predict
 from sonolearn.ssl.features import read_images
+from sonolearn.store.prepare import prepare
+from sonolearn.store.pseudonyms import read_sources
 
 P = [f"p_{plane}" for plane in PLANES]
 

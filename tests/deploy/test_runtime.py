@@ -15,10 +15,10 @@ import torch
 from media import fan
 from sonolearn.config import PredictConfig
 from sonolearn.console import UserError
-from sonolearn.deploy import onnx_export, runtime
+from sonolearn.deploy import runtime
+from sonolearn.deploy import runtime as onnx_export
 from sonolearn.deploy.classifier import Classifier, load_classifier
-from sonolearn.deploy.onnx_export import onnx_bytes, onnx_file
-from sonolearn.deploy.runtime import make_runtime
+from sonolearn.deploy.runtime import make_runtime, onnx_bytes, onnx_file
 
 FRAMES = np.stack([cv2.resize(frame[40:, 60:260], (32, 32)) for frame in fan(7, seed=9)]).astype(np.uint8)
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from sonolearn.checksums import checksum_of
 from sonolearn.config import ClassifyConfig, ClassifyRecipe
-from sonolearn.data.store import FORMAT, VERSION
 from sonolearn.recipes import classify_recipe
+from sonolearn.store.store import FORMAT, VERSION
 
 PLANES = ("3VV", "4CH", "LVOT")
 SIZE = 32

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sonolearn.planes.class_means import class_mean_head
+from sonolearn.planes.logistic import class_mean_head
 
 CLASSES = 3
 

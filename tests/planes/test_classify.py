@@ -14,12 +14,12 @@ from sklearn.metrics import f1_score
 
 from planes.labelled_store import PLANES, tiny, write_store
 from sonolearn.console import Interrupted, UserError
-from sonolearn.data.store import Store
 from sonolearn.planes import classify as room
-from sonolearn.planes import material as material_room
+from sonolearn.planes import run as material_room
 from sonolearn.planes.classify import classify
-from sonolearn.planes.tables import read_predictions
+from sonolearn.planes.results import read_predictions
 from sonolearn.ssl.encoders import Card, build, save_encoder
+from sonolearn.store.store import Store
 
 TABLES = ("results.csv", "per_class.csv", "predictions.csv", "confusion.csv", "summary.csv", "history.csv")
 

@@ -11,11 +11,11 @@ import pytest
 from planes.labelled_store import tiny, write_store
 from sonolearn import cli
 from sonolearn.config import Draw
-from sonolearn.data.splits import label_fraction
-from sonolearn.data.store import Store
 from sonolearn.planes.classify import classify
-from sonolearn.planes.draws import drawn
-from sonolearn.planes.tables import read_predictions
+from sonolearn.planes.results import read_predictions
+from sonolearn.planes.run import drawn
+from sonolearn.store.splits import label_fraction
+from sonolearn.store.store import Store
 
 DRAWS: tuple[Draw, ...] = ("random", "unstratified", "suggested")
 
@@ -101,7 +101,7 @@ def test_a_plane_that_no_image_shows_is_never_predicted(
     store = write_store(tmp_path / "store")
     labels = pd.read_csv(store / "labels.csv")
     own = labels.loc[(labels["split"] == "train") & (labels["plane"] != "LVOT"), "row"].to_numpy()
-    monkeypatch.setattr("sonolearn.planes.material.drawn", lambda *_: own[:6])
+    monkeypatch.setattr("sonolearn.planes.run.drawn", lambda *_: own[:6])
     options = {"init": str(encoder), "encoder": None, "epochs": 1, "fractions": (0.1,), "seeds": 1}
     results = classify(store, tmp_path / "run", tiny(mode, draw="suggested", **options))
     predictions = read_predictions(tmp_path / "run" / "predictions.csv")
@@ -117,7 +117,7 @@ def test_images_of_one_plane_only_make_a_classifier_that_knows_one(
     store = write_store(tmp_path / "store")
     labels = pd.read_csv(store / "labels.csv")
     own = labels.loc[(labels["split"] == "train") & (labels["plane"] == "4CH"), "row"].to_numpy()
-    monkeypatch.setattr("sonolearn.planes.material.drawn", lambda *_: own[:4])
+    monkeypatch.setattr("sonolearn.planes.run.drawn", lambda *_: own[:4])
     options = {"init": str(encoder), "encoder": None, "epochs": 1, "fractions": (0.1,), "seeds": 1}
     classify(store, tmp_path / "run", tiny(mode, draw="suggested", **options))
     assert set(read_predictions(tmp_path / "run" / "predictions.csv")["predicted"]) == {"4CH"}

@@ -12,13 +12,13 @@ from planes.labelled_store import write_store as write_labelled_store
 from sonolearn import cli
 from sonolearn.config import ClassifyConfig, EmbedConfig
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
 from sonolearn.planes import embed as room
 from sonolearn.planes.embed import embed
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import Card, build, save_encoder
 from sonolearn.ssl.features import extract, read_images
+from sonolearn.store.store import Store
 from stores import write_store
 
 TEXTS = ("store", "scan", "patient", "plane", "split")

@@ -21,20 +21,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from planes.labelled_store import tiny
 from sonolearn.config import ClassifyConfig, ClassifyRecipe
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
 from sonolearn.planes import finetune
-from sonolearn.planes import views as views_room
+from sonolearn.planes import finetune as views_room
 from sonolearn.planes.classify import classify
-from sonolearn.planes.finetune import MIXTURES, fit_finetune, length, mixture
+from sonolearn.planes.finetune import MIXTURES, StepBatches, TrainingViews, fit_finetune, length, make_loader, mixture
 from sonolearn.planes.head import Fitted, HeldOut
 from sonolearn.planes.images import Labelled, grey_statistics, labelled
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.planes.logistic import fit_logistic
 from sonolearn.planes.metrics import balanced_accuracy
-from sonolearn.planes.views import StepBatches, TrainingViews, make_loader
 from sonolearn.recipes import classify_recipe
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.features import extract, read_images
+from sonolearn.store.store import Store
 
 
 @pytest.fixture(scope="module")

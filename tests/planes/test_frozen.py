@@ -15,8 +15,7 @@ from sonolearn.planes.knn import fit_knn
 from sonolearn.planes.linear import fit_linear, standardisation
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import Card, build
-from sonolearn.ssl.features import extract
-from sonolearn.ssl.knn import knn_votes
+from sonolearn.ssl.features import extract, knn_votes
 
 
 def clouds(n: int, separation: float, seed: int) -> tuple[torch.Tensor, np.ndarray]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sonolearn.data.store import Store
 from sonolearn.planes.images import describe_store, labelled
 from sonolearn.ssl.features import read_images
+from sonolearn.store.store import Store
 
 
 def test_images_come_in_the_order_of_their_rows_unchanged_at_the_stores_size(store_path: Path) -> None:

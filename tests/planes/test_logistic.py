@@ -19,10 +19,9 @@ from planes.labelled_store import tiny
 from sonolearn.config import Standardise
 from sonolearn.console import UserError
 from sonolearn.planes import logistic, logistic_optimum
-from sonolearn.planes.class_means import class_mean_head
 from sonolearn.planes.classify import classify
 from sonolearn.planes.head import HeldOut, class_weights
-from sonolearn.planes.logistic import FOLDS, Head, fit_heads, fit_logistic, folds_of
+from sonolearn.planes.logistic import FOLDS, Head, class_mean_head, fit_heads, fit_logistic, folds_of
 from sonolearn.planes.metrics import balanced_accuracy
 from sonolearn.ssl.encoders import Card, build, save_encoder
 

@@ -11,14 +11,14 @@ import torch
 from planes.labelled_store import tiny
 from sonolearn.config import ClassifyRecipe
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
-from sonolearn.planes import frozen as room
+from sonolearn.planes import run as room
 from sonolearn.planes.classify import classify
 from sonolearn.planes.images import check_labels, parts_used
 from sonolearn.planes.initialisation import Initialisation
-from sonolearn.planes.material import Material
+from sonolearn.planes.run import Material
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import Card, build, save_encoder
+from sonolearn.store.store import Store
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from safetensors import safe_open
 from planes.labelled_store import PLANES, SIZE, tiny
 from sonolearn.config import ClassifyConfig, Standardise
 from sonolearn.console import Interrupted, UserError
-from sonolearn.data.store import Store
 from sonolearn.deploy.classifier import load_classifier
 from sonolearn.planes import classify as room
 from sonolearn.planes.classify import classify
@@ -23,6 +22,7 @@ from sonolearn.planes.head import HeldOut
 from sonolearn.planes.linear import fit_linear
 from sonolearn.planes.logistic import fit_logistic
 from sonolearn.ssl.features import read_images
+from sonolearn.store.store import Store
 
 
 def config(mode: str, encoder: Path, start: str = "", **options: Any) -> ClassifyConfig:

@@ -22,9 +22,9 @@ from planes.labelled_store import write_store as write_labelled_store
 from sonolearn import cli
 from sonolearn.config import PrepareConfig, SuggestConfig
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
 from sonolearn.planes.suggest import candidates, suggest
 from sonolearn.ssl.frames import all_frames
+from sonolearn.store.store import Store
 from stores import write_store
 
 OPTIONS = ["--encoder", "test_resnet", "--image_size", "32", "--accelerator", "cpu", "--precision", "32-true"]

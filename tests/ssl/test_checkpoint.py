@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from sonolearn.ssl.checkpoint import StopRequest
+from sonolearn.ssl.run_folder import StopRequest
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

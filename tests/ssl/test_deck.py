@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sonolearn.runs import generator_for
-from sonolearn.ssl.deck import Deck
+from sonolearn.ssl.batches import Deck
 
 DECKS = st.builds(Deck, st.integers(1, 30), st.integers(1, 20), st.tuples(st.integers(0, 99), st.just("test")))
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from sonolearn.console import UserError
-from sonolearn.ssl.decoder import mirror
 from sonolearn.ssl.encoders import Card, build
+from sonolearn.ssl.methods.autoencoder import mirror
 from ssl_methods import make, small
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from sonolearn.console import Interrupted, UserError
-from sonolearn.data.store import FRAMES
-from sonolearn.ssl.failures import naming_failures
+from sonolearn.ssl.devices import naming_failures
 from sonolearn.ssl.pretrain import pretrain
+from sonolearn.store.store import FRAMES
 from ssl_methods import small
 from stores import write_store
 

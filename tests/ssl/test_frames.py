@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
 from sonolearn.ssl.frames import hold_out_patients, training_frames
+from sonolearn.store.store import Store
 from stores import write_store
 
 PLANES = ("3VV/3VT", "4CH")

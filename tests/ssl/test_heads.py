@@ -6,7 +6,7 @@ import pytest
 from lightly.models.modules import heads as peer
 from torch import nn
 
-from sonolearn.ssl.heads import mlp
+from sonolearn.ssl.methods.method import mlp
 
 OURS_AND_THEIRS = [
     (mlp(8, (16, 4), last="norm"), peer.SimCLRProjectionHead(8, 16, 4)),

@@ -12,12 +12,12 @@ from torch import nn
 
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
 from sonolearn.planes.classify import classify
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import Card
-from sonolearn.ssl.knn import KnnMonitor
+from sonolearn.ssl.features import KnnMonitor
 from sonolearn.ssl.pretrain import pretrain
+from sonolearn.store.store import Store
 from ssl_methods import small
 from stores import write_store
 

@@ -12,8 +12,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from operators import WAITS, Operators
-from sonolearn.ssl import lars
-from sonolearn.ssl.lars import LARS, trust_ratios
+from sonolearn.ssl import optim as lars
+from sonolearn.ssl.optim import LARS, trust_ratios
 
 Make = Callable[..., Optimizer]
 

@@ -14,12 +14,11 @@ import pytest
 import torch
 
 from sonolearn.config import Method as MethodName
-from sonolearn.data.store import Store
 from sonolearn.ssl.batches import FramePlan, StepSampler
 from sonolearn.ssl.frames import FramePool, training_frames
-from sonolearn.ssl.loader import ViewPairs, make_loader, validation_batches
+from sonolearn.ssl.loader import PairMaker, ViewPairs, make_loader, validation_batches
 from sonolearn.ssl.methods import METHODS
-from sonolearn.ssl.pairs import PairMaker
+from sonolearn.store.store import Store
 from ssl_methods import small
 from stores import write_store
 

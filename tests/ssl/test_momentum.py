@@ -11,7 +11,7 @@ from lightly.utils.scheduler import cosine_schedule
 from torch import nn
 
 from operators import Operators
-from sonolearn.ssl.momentum import follow, frozen_copy, momentum_at
+from sonolearn.ssl.methods.method import follow, frozen_copy, momentum_at
 
 
 def network(seed: int) -> nn.Module:

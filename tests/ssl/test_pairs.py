@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonolearn.console import UserError
-from sonolearn.data.store import FRAMES, Store
 from sonolearn.runs import generator_for
 from sonolearn.ssl.frames import FramePool, training_frames
-from sonolearn.ssl.pairs import Neighbours, PairMaker
+from sonolearn.ssl.loader import Neighbours, PairMaker
 from sonolearn.ssl.pretrain import pretrain
 from sonolearn.ssl.views import fan, make_view, ultrasound
+from sonolearn.store.store import FRAMES, Store
 from ssl_methods import small
 from stores import write_store
 

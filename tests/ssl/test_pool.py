@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from sonolearn.config import PoolConfig
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
-from sonolearn.ssl.frames import FramePool, training_frames
-from sonolearn.ssl.pool import at_equal_steps, draw_pool, even_shares
+from sonolearn.ssl.frames import FramePool, at_equal_steps, draw_pool, even_shares, training_frames
+from sonolearn.store.store import Store
 from stores import write_store
 
 Recordings = list[list[int]]

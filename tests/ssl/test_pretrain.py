@@ -21,10 +21,10 @@ from safetensors.torch import load_file
 from sonolearn.config import Method as MethodName
 from sonolearn.config import ViewsConfig
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
 from sonolearn.ssl import pretrain as loop
 from sonolearn.ssl.encoders import read_card
 from sonolearn.ssl.pretrain import pretrain
+from sonolearn.store.store import Store
 from ssl_methods import NAMES, small
 from stores import write_store
 

@@ -16,12 +16,11 @@ from safetensors.torch import load_file
 
 from sonolearn.config import PoolConfig
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
 from sonolearn.ssl import pretrain as loop
 from sonolearn.ssl.encoders import read_card
-from sonolearn.ssl.frames import hold_out_patients, training_frames
-from sonolearn.ssl.pool import draw_pool
+from sonolearn.ssl.frames import draw_pool, hold_out_patients, training_frames
 from sonolearn.ssl.pretrain import pretrain
+from sonolearn.store.store import Store
 from ssl_methods import small
 from stores import write_store
 

@@ -13,15 +13,14 @@ import torch
 from lightning_fabric import Fabric
 
 from sonolearn.commands import pretrain
-from sonolearn.data.store import Store
 from sonolearn.ssl import pretrain as loop
 from sonolearn.ssl import profile as profiles
-from sonolearn.ssl.clock import Clock
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.frames import FramePool, hold_out_patients, training_frames
 from sonolearn.ssl.loader import ViewPairs
-from sonolearn.ssl.profile import TimedViews
-from sonolearn.ssl.step_times import HAND_OVER, LOADING, PARTS, WAIT
+from sonolearn.ssl.pretrain import Clock
+from sonolearn.ssl.profile import HAND_OVER, LOADING, PARTS, WAIT, TimedViews
+from sonolearn.store.store import Store
 from ssl_methods import NAMES, small
 from stores import write_store
 

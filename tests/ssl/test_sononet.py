@@ -16,8 +16,8 @@ from torch.nn.functional import batch_norm, conv2d, max_pool2d
 
 from sonolearn.config import EncoderConfig
 from sonolearn.ssl import sononet
-from sonolearn.ssl.decoder import mirror
 from sonolearn.ssl.encoders import Card, build, feature_count, load_encoder, normalise, read_card, save_encoder
+from sonolearn.ssl.methods.autoencoder import mirror
 
 # In the order of the published network's outputs (example.py of github.com/baumgach/SonoNet-weights).
 PLANES = (

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from sonolearn.ssl.step_times import StepTimes, advice, table
+from sonolearn.ssl.profile import StepTimes, advice, table
 
 PARTS = {"to device": 0.01, "forward": 0.3, "backward": 0.6, "optimiser": 0.08, "log": 0.01}
 LOADING = {"read": 0.1, "augment": 0.7, "pack": 0.1, "hand over": 0.01}

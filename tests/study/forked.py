@@ -143,7 +143,7 @@ def fork(request: dict[str, Any]) -> int:
 def perform(request: dict[str, Any]) -> int:
     """Be the runner; the exit code."""
     from sonolearn import cli
-    from sonolearn.study.engines import local
+    from sonolearn.study import local
 
     forked = multiprocessing.get_context("fork")
     local.multiprocessing.get_context = lambda kind: forked  # type: ignore[assignment]
@@ -180,7 +180,7 @@ def runner_dies_at_write(number: int) -> None:
 
 def every_task_dies_once(number: int) -> None:
     """Each task's worker is killed at its n-th write, the first time that the task is begun."""
-    from sonolearn.study.engines import local
+    from sonolearn.study import local
 
     perform_task = local.perform
 
@@ -198,7 +198,7 @@ def every_task_dies_once(number: int) -> None:
 
 def first_task_dies() -> None:
     """The Ray worker that begins a study's first task is killed at its first write; called in each worker."""
-    from sonolearn.study.engines import ray
+    from sonolearn.study import on_ray as ray
 
     perform_task, doomed = ray.perform, [False]
 

@@ -12,8 +12,8 @@ import yaml
 import planes.labelled_store
 import stores
 from sonolearn.runs import write_text
-from sonolearn.study.engines.engine import Ended, perform
 from sonolearn.study.folder import StudyFolder
+from sonolearn.study.schedule import Ended, perform
 from sonolearn.study.tasks import Task
 
 HERE = {"workers": 0, "accelerator": "cpu", "precision": "32-true"}

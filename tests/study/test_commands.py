@@ -15,8 +15,7 @@ from sonolearn.config import ClassifyConfig, Method, PretrainConfig
 from sonolearn.planes.classify import classify
 from sonolearn.recipes import classify_recipe, recipe
 from sonolearn.runs import NOT_HASHED, plain
-from sonolearn.study.commands import command_of
-from sonolearn.study.read import read_run
+from sonolearn.study.read import command_of, read_run
 from study.fake_runs import write_old_run, write_pretrain_run
 
 CONFIGS = {

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sonolearn.study.compare import baseline_of, differing_settings, paired_differences
-from sonolearn.study.read import ClassifyRun, read_run
+from sonolearn.study.read import ClassifyRun, baseline_of, differing_settings, paired_differences, read_run
 
 
 def classify_run(path: Path) -> ClassifyRun:

@@ -19,12 +19,11 @@ import torch
 from sonolearn.config.study import StudyRunConfig
 from sonolearn.console import UserError
 from sonolearn.study import run as study_run
-from sonolearn.study.engines.engine import perform
-from sonolearn.study.engines.local import LocalEngine, Slot, slots_here
-from sonolearn.study.engines.ray import RayEngine
 from sonolearn.study.folder import StudyFolder
+from sonolearn.study.local import LocalEngine, Slot, slots_here
+from sonolearn.study.on_ray import RayEngine
 from sonolearn.study.run import run_study
-from sonolearn.study.timings import read_timings
+from sonolearn.study.schedule import perform, read_timings
 from study.small_study import HereEngine, table_of, write_plan
 
 LITTLE: dict[str, Any] = {"pools": {}, "seeds": 1, "fractions": [1.0]}

@@ -22,8 +22,8 @@ from sonolearn.console import UserError
 from sonolearn.runs import NOT_HASHED
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.grid import Grid
-from sonolearn.study.opening import open_grid
 from sonolearn.study.plan import read_plan
+from sonolearn.study.run import open_grid
 from sonolearn.study.schedule import missing_tasks
 from study.small_study import PLAN, merged, write_plan
 
@@ -46,7 +46,7 @@ def test_a_hash_is_the_same_in_every_process(small_data: Path, tmp_path: Path) -
     file = write_plan(tmp_path / "plan.yaml", small_data)
     script = (
         "import sys, json; from pathlib import Path; from sonolearn.study.plan import read_plan\n"
-        "from sonolearn.study.opening import open_grid; from sonolearn.study.folder import StudyFolder\n"
+        "from sonolearn.study.run import open_grid; from sonolearn.study.folder import StudyFolder\n"
         f"grid = open_grid(read_plan(Path({str(file)!r})), StudyFolder(Path('nowhere')))\n"
         "print(json.dumps([run.run for run in grid.downstream]))"
     )

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from sonolearn.study.folder import StudyFolder
-from sonolearn.study.timings import read_timings
+from sonolearn.study.schedule import read_timings
 from study.forked import Forked, Forks, group
 from study.small_study import PLAN, merged, table_of, write_plan
 

@@ -10,11 +10,10 @@ import pytest
 
 from sonolearn.config.study import StudyRunConfig
 from sonolearn.console import UserError
-from sonolearn.study import opening
+from sonolearn.study import run as opening
 from sonolearn.study.folder import StudyFolder
-from sonolearn.study.opening import fingerprints_of, open_grid
 from sonolearn.study.plan import read_plan
-from sonolearn.study.run import run_study
+from sonolearn.study.run import fingerprints_of, open_grid, run_study
 from study.small_study import PLAN, merged, write_plan, write_stores
 
 

@@ -15,9 +15,8 @@ from sonolearn import cli
 from sonolearn.config.study import StudyPlanConfig
 from sonolearn.console import UserError
 from sonolearn.runs import write_json
-from sonolearn.study.estimate import Estimate, Timer
 from sonolearn.study.folder import StudyFolder
-from sonolearn.study.overview import show_plan, show_status
+from sonolearn.study.overview import Estimate, Timer, show_plan, show_status
 from sonolearn.study.tasks import FrozenTask
 from study.small_study import write_plan
 

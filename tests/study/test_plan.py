@@ -13,8 +13,8 @@ import yaml
 from planes.labelled_store import write_store
 from sonolearn.config.study import StudyDataConfig
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
 from sonolearn.recipes import classify_recipe, recipe
+from sonolearn.store.store import Store
 from sonolearn.study.grid import Grid, chosen
 from sonolearn.study.plan import read_plan, shipped
 from study.small_study import PLAN, merged, write_plan

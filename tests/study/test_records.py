@@ -13,9 +13,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from sonolearn.checksums import CHECKSUMS
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
-from sonolearn.study.folder import StudyFolder
-from sonolearn.study.records import read_record
+from sonolearn.store.store import Store
+from sonolearn.study.folder import StudyFolder, read_record
 
 
 @pytest.fixture

@@ -11,12 +11,11 @@ import pytest
 from sklearn.metrics import f1_score
 
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
 from sonolearn.runs import read_json
-from sonolearn.study.engines.engine import Ended
+from sonolearn.store.store import Store
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.results import RESULTS, StudyResults, read_results, write_results
-from sonolearn.study.timings import Timings, read_times, read_timings
+from sonolearn.study.schedule import Ended, Timings, read_times, read_timings
 from study.small_study import table_of
 
 

@@ -18,16 +18,16 @@ from sonolearn.checksums import CHECKSUMS
 from sonolearn.config import ClassifyConfig, PretrainConfig
 from sonolearn.config.study import StudyRunConfig
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
 from sonolearn.options import read_options
-from sonolearn.planes import frozen
+from sonolearn.planes import run as frozen
 from sonolearn.planes.classify import classify
 from sonolearn.recipes import classify_layer_asked_for
 from sonolearn.runs import read_json, write_json
+from sonolearn.store.store import Store
 from sonolearn.study import tasks as study_tasks
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.run import run_study
-from sonolearn.study.timings import read_timings
+from sonolearn.study.schedule import read_timings
 from study.small_study import PLAN, HereEngine, table_of, write_plan
 
 FROZEN = {"methods": {}, "pools": {}, "modes": {"linear": {"solver": "logistic"}, "knn": {"neighbours": 3}}}

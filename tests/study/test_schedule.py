@@ -10,12 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonolearn.runs import read_json
-from sonolearn.study.engines.engine import Ended, Outcome
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.grid import chosen
-from sonolearn.study.opening import open_grid
 from sonolearn.study.plan import read_plan
-from sonolearn.study.schedule import ATTEMPTS, Schedule, missing_tasks
+from sonolearn.study.run import open_grid
+from sonolearn.study.schedule import ATTEMPTS, Ended, Outcome, Schedule, missing_tasks
 from sonolearn.study.tasks import FinetuneTask, FrozenTask, PretrainTask, Task
 from study.small_study import write_plan
 

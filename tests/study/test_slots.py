@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from sonolearn.study.engines.local import Slot, slots_here, visible_devices
+from sonolearn.study.local import Slot, slots_here, visible_devices
 
 
 def test_without_gpus_there_is_a_worker_a_core_with_one_thread_and_no_loaders() -> None:

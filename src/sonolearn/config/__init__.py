@@ -5,24 +5,36 @@ place. Values that make no sense are refused here, before any data are read. Wha
 stands in `sonolearn.recipes`.
 """
 
-from sonolearn.config.classify import ClassifyConfig, ClassifyRecipe, DemoConfig, Draw, Mode, Standardise
-from sonolearn.config.cleaning import CleaningConfig
-from sonolearn.config.data import Columns, PhantomConfig, PrepareConfig
-from sonolearn.config.encoder import EncoderConfig, Precision
-from sonolearn.config.methods import (
+from sonolearn.config.base import EncoderConfig, Precision
+from sonolearn.config.classify import (
+    ClassifyConfig,
+    ClassifyRecipe,
+    DemoConfig,
+    Draw,
+    EmbedConfig,
+    Mode,
+    PredictConfig,
+    Standardise,
+    SuggestConfig,
+    SuggestMethod,
+)
+from sonolearn.config.data import CleaningConfig, Columns, PhantomConfig, PrepareConfig
+from sonolearn.config.ssl import (
     AutoencoderConfig,
     BarlowTwinsConfig,
     BYOLConfig,
     InpaintingConfig,
+    Method,
     MoCoConfig,
+    OptimizerConfig,
+    PoolConfig,
+    PositivesConfig,
+    PretrainConfig,
+    Recipe,
     SimCLRConfig,
     VICRegConfig,
+    ViewsConfig,
 )
-from sonolearn.config.pool import PoolConfig
-from sonolearn.config.predict import PredictConfig
-from sonolearn.config.pretrain import Method, OptimizerConfig, PretrainConfig, Recipe
-from sonolearn.config.suggest import EmbedConfig, SuggestConfig, SuggestMethod
-from sonolearn.config.views import PositivesConfig, ViewsConfig
 
 __all__ = [
     "AutoencoderConfig",

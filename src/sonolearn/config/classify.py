@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import inf
+from pathlib import Path
 from typing import Any, Literal
 
-from sonolearn.checks import at_least_one, not_negative, positive, require, require_each, share
-from sonolearn.config.encoder import EncoderConfig, Precision
-from sonolearn.config.views import ViewsConfig
+from sonolearn.config.base import (
+    EncoderConfig,
+    Precision,
+    at_least_one,
+    not_negative,
+    positive,
+    require,
+    require_each,
+    share,
+)
+from sonolearn.config.data import CleaningConfig
+from sonolearn.config.ssl import ViewsConfig
 
 Mode = Literal["finetune", "linear", "knn"]
 Solver = Literal["logistic", "adamw"]
@@ -143,3 +153,74 @@ class DemoConfig:
 
     def __post_init__(self) -> None:
         require_each(self, at_least_one, "give at least 1", "seeds")
+
+
+SuggestMethod = Literal["typiclust", "k_medoids"]
+
+
+@dataclass(frozen=True)
+class EmbedConfig(EncoderConfig):
+    """Options of `sonolearn embed`: the features of every frame, for other programs."""
+
+    init: str = "imagenet"
+    """What computes the features: best the folder of a pre-training run on such frames; else imagenet, random, or a
+    file of weights."""
+    image_size: int | None = None
+    """Side of the input in px; None: what the encoder was pre-trained with, else 224."""
+    precision: Precision = "auto"
+    """auto takes bf16-mixed where the GPU computes it natively, else 32-true."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Kind of device."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.image_size is None or self.image_size >= 16, f"--image_size {self.image_size}: give at least 16 px"
+        )
+
+
+@dataclass(frozen=True)
+class SuggestConfig(EmbedConfig):
+    """Options of `sonolearn suggest`: the frames to label first."""
+
+    count: int = 20
+    """How many frames to suggest."""
+    method: SuggestMethod = "typiclust"
+    """typiclust: clusters of k-means, the most typical frame of each; k_medoids: the medoid of each."""
+    candidates: int = 20_000
+    """Frames that are compared at most; of more, every scan gives its share, evenly spaced in time."""
+    seed: int = 0
+    """Where the clusters start from; another seed suggests other frames."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_each(self, at_least_one, "give at least 1", "count", "candidates")
+        require_each(self, not_negative, "give 0 or more", "seed")
+
+
+Engine = Literal["auto", "onnx", "torch"]
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Options of `sonolearn predict`: which planes new scans show, frame by frame."""
+
+    classifier: Path | None = None
+    """A run of `classify --save_classifiers true` (its largest fraction, seed 0), or one file of its classifiers."""
+    frame_skip: int = 5
+    """Take every n-th frame of a scan; stills are taken whole."""
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
+    """What is taken away, and which frames are left out; best as in the store that the classifier learnt from."""
+    batch: int | None = None
+    """Frames that the network takes at once; None: 2 on CPUs, 64 on GPUs."""
+    threads: int = 0
+    """Processor cores to use; 0 takes all."""
+    engine: Engine = "auto"
+    """What computes the network: auto takes ONNX Runtime on CPUs where it is installed, else PyTorch."""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Kind of device."""
+    key: Path | None = None
+    """Folder with the key of the pseudonyms; by default `sonolearn-private` beside OUT or above it."""
+
+    def __post_init__(self) -> None:
+        require_each(self, at_least_one, "give at least 1", "frame_skip", "batch")
+        require_each(self, not_negative, "give 0 or more", "threads")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sonolearn.checks import at_least_one, require, require_each
+from sonolearn.config.base import at_least_one, require, require_each
 
 Overlap = Literal["warn", "refuse"]
 MODES = ("finetune", "linear", "knn")

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 
 from sonolearn.checksums import intact
 from sonolearn.console import UserError
+from sonolearn.planes.results import CLASSIFIERS
 from sonolearn.planes.saved import METADATA, ClassifierCard, PlaneNetwork, card_from
-from sonolearn.planes.units import CLASSIFIERS
 from sonolearn.ssl.encoders import build
 
 REMEDY = "give a run of `sonolearn classify --save_classifiers true`, or one file of its classifiers"

@@ -18,19 +18,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sonolearn.config.predict import PredictConfig
+from sonolearn.config.classify import PredictConfig
 from sonolearn.console import Interrupted, UserError, progress, say, warn
-from sonolearn.data.items import Item, outside_stores, remember, unlabelled_items
-from sonolearn.data.parts import content_hash
-from sonolearn.data.pseudonyms import Pseudonyms, open_private, private_folder
-from sonolearn.data.scans.find import find_sources
 from sonolearn.deploy.classifier import REMEDY, Classifier, load_classifier
-from sonolearn.deploy.frames import Batch, Cutting, Reading, batches
-from sonolearn.deploy.overlap import overlapped
+from sonolearn.deploy.frames import Batch, Cutting, Reading, batches, overlapped
 from sonolearn.deploy.results import Classified, done_row, write_scan, write_tables
 from sonolearn.deploy.runtime import Runtime, make_runtime
 from sonolearn.planes.head import Probabilities
 from sonolearn.runs import claim, hash_file, naming_disk_errors, paths_of, plain
+from sonolearn.scans.find import find_sources
+from sonolearn.store.items import Item, outside_stores, remember, unlabelled_items
+from sonolearn.store.parts import content_hash
+from sonolearn.store.pseudonyms import Pseudonyms, open_private, private_folder
 
 UNHASHED = ("classifier", "batch", "threads", "engine")
 """Options that do not change results, beyond the last digits of a probability; the classifier counts by its content."""

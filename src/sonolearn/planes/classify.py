@@ -15,18 +15,16 @@ import pandas as pd
 
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import Interrupted, ProgressBar, UserError, progress
-from sonolearn.data.store import Store
 from sonolearn.planes.head import Fitted
 from sonolearn.planes.images import Labelled, check_labels, describe_store, parts_used
-from sonolearn.planes.initialisation import Initialisation
-from sonolearn.planes.material import Material
-from sonolearn.planes.overlap import check_overlap
+from sonolearn.planes.initialisation import Initialisation, check_overlap
+from sonolearn.planes.results import Unit, measure, print_summary, write_tables, write_unit
+from sonolearn.planes.run import Material
 from sonolearn.planes.saved import ClassifierCard, cleaning_of, network_of, save_classifier
-from sonolearn.planes.tables import print_summary, write_tables
-from sonolearn.planes.units import Unit, measure, write_unit
 from sonolearn.runs import claim, write_json
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import check_init
+from sonolearn.store.store import Store
 
 DATA_FILE = "data.json"
 

@@ -18,7 +18,6 @@ import torch
 
 from sonolearn.config import ClassifyConfig, EmbedConfig
 from sonolearn.console import UserError, progress, say
-from sonolearn.data.store import Frames, Store
 from sonolearn.planes.initialisation import Initialisation
 from sonolearn.planes.typical import Features
 from sonolearn.runs import writing
@@ -26,6 +25,7 @@ from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import check_init
 from sonolearn.ssl.features import extract, read_images
 from sonolearn.ssl.frames import FramePool, all_frames
+from sonolearn.store.store import Frames, Store
 
 ENDINGS = (".parquet", ".npz")
 AT_ONCE = 1024

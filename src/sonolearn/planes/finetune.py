@@ -13,10 +13,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from lightning_fabric import Fabric
@@ -25,9 +26,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from sonolearn.config import ClassifyConfig
-from sonolearn.data.store import Frames
+from sonolearn.config import ClassifyConfig, ViewsConfig
 from sonolearn.planes.head import (
     Best,
     Fitted,
@@ -42,12 +43,77 @@ from sonolearn.planes.images import Labelled, grey_statistics
 from sonolearn.planes.linear import standardisation
 from sonolearn.planes.logistic import fit_logistic
 from sonolearn.planes.metrics import balanced_accuracy
-from sonolearn.planes.views import StepBatches, TrainingViews, make_loader
-from sonolearn.runs import seed_for
+from sonolearn.runs import generator_for, seed_for
 from sonolearn.ssl.devices import loader_processes
 from sonolearn.ssl.encoders import Card, feature_count, normalise
 from sonolearn.ssl.features import batch_of, extract
 from sonolearn.ssl.optim import warmup_cosine
+from sonolearn.ssl.views import make_view
+from sonolearn.store.store import Frames, Rows
+
+Key = tuple[int, int]
+"""(epoch, position in the subset)."""
+
+
+class TrainingViews(Dataset[Tensor]):
+    """One augmented view of an image, (H, W) uint8, for each (epoch, position)."""
+
+    def __init__(self, images: Frames, rows: Rows, config: ViewsConfig, seed: int) -> None:
+        """Views of (n, H, W) uint8 images; `rows` name them, so that an image has the same views at every fraction."""
+        self.images, self.rows, self.config, self.seed = images, rows, config, seed
+
+    def __getitems__(self, keys: Sequence[Key]) -> tuple[Tensor, Tensor]:
+        """A whole batch at once, so that views are copied once: (B, H, W) uint8 views and (B,) int64 positions."""
+        views = np.empty((len(keys), *self.images.shape[1:]), np.uint8)
+        for view, (epoch, position) in zip(views, keys, strict=True):
+            rng = generator_for(self.seed, "views", epoch, int(self.rows[position]))
+            view[:] = make_view(self.images[position], self.images.shape[1], self.config, 0, rng)
+        return torch.from_numpy(views), torch.tensor([position for _, position in keys])
+
+    def __getitem__(self, key: Key) -> Tensor:
+        """The view of an image in an epoch."""
+        return self.__getitems__([key])[0][0]
+
+
+class StepBatches(Sampler[list[Key]]):
+    """Keys of all batches of a training, so that one set of loader processes serves the whole of it."""
+
+    def __init__(self, count: int, batch_size: int, steps: int, seed: int) -> None:
+        """`steps` batches of `count` images, in another order in every epoch (from 1)."""
+        self.count, self.batch_size, self.steps, self.seed = count, batch_size, steps, seed
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        """One list of keys a step."""
+        epoch, done = 0, 0
+        while done < self.steps:
+            epoch += 1
+            for batch in batches_of(self.count, self.batch_size, self.seed, epoch)[: self.steps - done]:
+                done += 1
+                yield [(epoch, int(position)) for position in batch]
+
+
+def make_loader(views: TrainingViews, batches: StepBatches, workers: int, pin: bool) -> DataLoader[Any]:
+    """A loader of batches: (B, H, W) uint8 views, and (B,) int64 positions."""
+    return DataLoader(
+        views,
+        batch_sampler=batches,
+        collate_fn=_as_it_is,
+        num_workers=workers,
+        pin_memory=pin,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    """A batch comes whole from `TrainingViews.__getitems__`."""
+    return batch
+
+
+def _one_thread(worker: int) -> None:
+    """Loader processes share the cores among themselves."""
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
 
 MIXTURES = (0.0, 0.5, 1.0)
 """Shares of the fine-tuned weights that a validation part may choose from."""

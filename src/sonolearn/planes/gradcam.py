@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonolearn.data.store import Frames
 from sonolearn.planes.head import Fitted, PlaneClassifier
 from sonolearn.runs import writing
 from sonolearn.ssl.encoders import normalise
+from sonolearn.store.store import Frames
 
 EACH = 4
 """Images of each plane on a sheet."""

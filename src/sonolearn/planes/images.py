@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError, warn
-from sonolearn.data.splits import check_disjoint
-from sonolearn.data.store import PARTS, Frames, Rows, Store
+from sonolearn.store.splits import check_disjoint
+from sonolearn.store.store import PARTS, Frames, Rows, Store
 
 
 @dataclass(frozen=True)

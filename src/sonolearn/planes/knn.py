@@ -10,7 +10,7 @@ from torch import Tensor
 from sonolearn.config import ClassifyConfig
 from sonolearn.planes.head import Fitted, HeldOut, Probabilities
 from sonolearn.planes.metrics import balanced_accuracy
-from sonolearn.ssl.knn import knn_votes
+from sonolearn.ssl.features import knn_votes
 
 
 def fit_knn(

@@ -22,14 +22,39 @@ import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 from torch import Tensor
-from torch.nn.functional import one_hot
+from torch.nn.functional import normalize, one_hot
 
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError
-from sonolearn.planes.class_means import class_mean_head
 from sonolearn.planes.head import Fitted, HeldOut, LinearHead, Probabilities, class_weights
 from sonolearn.planes.linear import Positions, balanced_accuracies, standardisation
 from sonolearn.planes.logistic_optimum import optima
+
+
+def class_mean_head(
+    features: Tensor, targets: NDArray[np.int64], classes: int, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Weight and bias whose largest logit is of the class mean with the largest cosine.
+
+    Args:
+        features: (n, F), n >= 1, raw.
+        targets: (n,) their classes.
+        classes: C.
+        temperature: above 0. Logits are cosines over it, for features of the mean length of these.
+
+    Returns:
+        (C, F) weight; (C,) bias, 0, or -inf of a class without images, whose probability is 0.
+
+    >>> weight, bias = class_mean_head(torch.tensor([[2.0, 0.0], [0.0, 2.0]]), np.array([0, 1]), 3, 0.5)
+    >>> weight.tolist(), bias.tolist()
+    ([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], [0.0, 0.0, -inf])
+    """
+    truth = one_hot(torch.from_numpy(targets), classes).to(features)
+    means = normalize(truth.T @ normalize(features, dim=1), dim=1)
+    length = features.norm(dim=1).mean().clamp(min=torch.finfo(features.dtype).tiny)
+    bias = torch.where(truth.sum(0) > 0, 0.0, -torch.inf).to(features)
+    return means / (temperature * length), bias
+
 
 FOLDS = 5
 """Folds of the cross-validation at most; fewer where a class comes from fewer patients."""

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sonolearn.data.store import FRAMES, Store, open_frames
-from sonolearn.harmless import no_formula, one_line
+from sonolearn.console import no_formula, one_line
 from sonolearn.planes.head import Fitted
 from sonolearn.runs import plain, writing
 from sonolearn.ssl.encoders import Card, feature_count, normalise
+from sonolearn.store.store import FRAMES, Store, open_frames
 from sonolearn.version import __version__
 
 METADATA = "sonolearn"

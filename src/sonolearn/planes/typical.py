@@ -24,7 +24,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import pairwise_distances_argmin, pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
-from sonolearn.config.suggest import SuggestMethod
+from sonolearn.config.classify import SuggestMethod
 from sonolearn.console import UserError
 from sonolearn.planes.linear import Positions
 from sonolearn.runs import seed_for

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import warnings
-from contextlib import suppress
-from typing import Literal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor
 
 from sonolearn.config import Precision
 from sonolearn.console import UserError
@@ -69,3 +73,69 @@ def available_cores() -> int:
     """Cores for this training process and its loaders: its share of those that the machine or SLURM gives."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def gather(local: Tensor) -> Tensor:
+    """The rows of all processes, so that a loss is computed over the *global* batch, as one process would.
+
+    The backward pass hands each process its own rows of the gradient. As every process computes the same loss, these
+    rows are exactly what one process on the joined batch would get. The gradient of the weights is then the *sum*
+    over the processes of what each adds; DDP takes the mean, which is why the training loop multiplies the loss by the
+    number of processes.
+
+    Args:
+        local: (n, D) rows of this process; n is the same in all.
+
+    Returns:
+        (n x processes, D); `local` itself where there is one process.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return local
+    gathered: Tensor = _Gather.apply(local)
+    return gathered
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, local: Tensor) -> Tensor:
+        ctx.rows = local.shape[0]
+        parts = [torch.empty_like(local) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, local.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        start = dist.get_rank() * ctx.rows
+        return gradient[start : start + ctx.rows]
+
+
+@contextmanager
+def naming_failures(option: str) -> Iterator[None]:
+    """Turn too little memory of whatever kind, and errors that loader processes found, into a `UserError`.
+
+    Args:
+        option: what to lower where memory is too small.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(f"the GPU has too little memory ({_first_line(error)}); lower {option}") from error
+    except UserError as error:
+        if "Original Traceback" not in str(error):
+            raise
+        # torch hands over the error of a loader process as the text of its traceback.
+        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
+    except RuntimeError as error:
+        if "shared memory" in str(error):
+            free = shutil.disk_usage("/dev/shm").free / 2**20
+            raise UserError(
+                f"/dev/shm, through which loader processes pass batches on, is too small ({free:.0f} MiB free); "
+                f"enlarge it (docker run --shm-size 8g), lower {option} or --workers, or give --workers 0"
+            ) from error
+        if "can't allocate memory" in str(error) or "DataLoader worker (pid" in str(error):
+            raise UserError(f"memory ran out ({_first_line(error)}); lower {option} or --workers") from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]

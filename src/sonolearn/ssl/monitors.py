@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from sonolearn.ssl.distributed import gather
+from sonolearn.ssl.devices import gather
 
 MONITORS = ("feature_std", "effective_rank", "alignment", "uniformity", "knn_accuracy")
 

@@ -7,10 +7,11 @@ order and views come from (seed, step), everything else that changes is in the c
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,29 +20,91 @@ from lightning_fabric.wrappers import _FabricModule
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.profiler import record_function
 from torch.utils.data import DataLoader, Dataset
 
 from sonolearn.config import PretrainConfig
 from sonolearn.console import Interrupted, UserError, progress, say, warn
-from sonolearn.data.store import Store
 from sonolearn.runs import alone_in, claim, hash_file, seed_for
 from sonolearn.ssl.batches import StepSampler, make_plan
-from sonolearn.ssl.checkpoint import StopRequest, load_checkpoint, save_checkpoint
-from sonolearn.ssl.clock import Clock
-from sonolearn.ssl.contact_sheet import write_sheet
-from sonolearn.ssl.devices import loader_processes, make_fabric
+from sonolearn.ssl.devices import loader_processes, make_fabric, naming_failures
 from sonolearn.ssl.encoders import Card, check_init, encoder_file, load_encoder
-from sonolearn.ssl.failures import naming_failures
-from sonolearn.ssl.frames import FramePool, hold_out_patients, training_frames
-from sonolearn.ssl.loader import ViewPairs, as_pair, make_loader
+from sonolearn.ssl.frames import FramePool, draw_pool, hold_out_patients, training_frames
+from sonolearn.ssl.loader import PairMaker, ViewPairs, as_pair, make_loader
 from sonolearn.ssl.methods import METHODS, Method
-from sonolearn.ssl.metrics_log import MetricsLog
 from sonolearn.ssl.monitors import MONITORS, collapse_in_words, has_collapsed
 from sonolearn.ssl.optim import set_learning_rate, warmup_steps
-from sonolearn.ssl.pairs import PairMaker
-from sonolearn.ssl.pool import draw_pool
-from sonolearn.ssl.results import has_encoder, write_results
-from sonolearn.ssl.validation import Validation
+from sonolearn.ssl.run_folder import (
+    MetricsLog,
+    StopRequest,
+    has_encoder,
+    load_checkpoint,
+    save_checkpoint,
+    write_results,
+)
+from sonolearn.ssl.validation import Validation, write_sheet
+from sonolearn.store.store import Store
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time: its name, its begin (`time.perf_counter`), its seconds, and the process."""
+
+    name: str
+    start: float
+    seconds: float
+    process: int
+
+
+class Clock:
+    """Seconds of a training process."""
+
+    def __init__(self) -> None:
+        """Start waiting."""
+        self.data = self.compute = 0.0
+        self.mark = time.perf_counter()
+        self.checkpoint = time.monotonic()
+        self.spans: list[Span] = []
+        self.settle: Callable[[], None] | None = None
+        """Waits for the device; where it is set, the parts of a step are recorded. That takes away all overlap of host
+        and device, so it is for profiles only."""
+
+    def timing(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Hand on `batches`, adding up the seconds until each arrives and until the next is asked for."""
+        for batch in batches:
+            self.data += self._lap()
+            yield batch
+            self.compute += self._lap()
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Record the block as a part of a step, if a profile is made."""
+        if self.settle is None:
+            yield
+            return
+        start = time.perf_counter()
+        with record_function(name):
+            yield
+            self.settle()
+        self.spans.append(Span(name, start, time.perf_counter() - start, os.getpid()))
+
+    @property
+    def since_checkpoint(self) -> float:
+        """Seconds since the last checkpoint, or the start."""
+        return time.monotonic() - self.checkpoint
+
+    def row(self, steps: int) -> dict[str, float]:
+        """Seconds a step since the last row; starts anew."""
+        compute = (self.compute + self._lap()) / steps
+        data = self.data / steps
+        self.data = self.compute = 0.0
+        return {"data_seconds": data, "compute_seconds": compute}
+
+    def _lap(self) -> float:
+        now = time.perf_counter()
+        passed, self.mark = now - self.mark, now
+        return passed
+
 
 Figures = dict[str, Tensor]
 

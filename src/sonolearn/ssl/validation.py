@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from sonolearn.config import PretrainConfig
-from sonolearn.data.store import Store
-from sonolearn.runs import generator_for
-from sonolearn.ssl.contact_sheet import write_sheet
+from sonolearn.runs import generator_for, writing
 from sonolearn.ssl.devices import loader_processes
 from sonolearn.ssl.encoders import Card
+from sonolearn.ssl.features import KnnMonitor
 from sonolearn.ssl.frames import FramePool
-from sonolearn.ssl.knn import KnnMonitor
-from sonolearn.ssl.loader import ViewPairs, as_pair, make_loader, validation_batches
+from sonolearn.ssl.loader import PairMaker, ViewPairs, as_pair, make_loader, validation_batches
 from sonolearn.ssl.methods import Method
 from sonolearn.ssl.monitors import SAMPLES, monitor
-from sonolearn.ssl.pairs import PairMaker
+from sonolearn.store.store import Store
+
+GAP = 4
+
+
+def write_sheet(path: Path, columns: Sequence[Sequence[NDArray[np.uint8] | Tensor]]) -> None:
+    """Write a PNG with a column a sample.
+
+    Args:
+        path: the PNG.
+        columns: pictures of each sample, top to bottom, (H, W) uint8 of any square size; equally many a column.
+    """
+    size = max(96, min(picture.shape[0] for picture in columns[0]))
+    rows = len(columns[0])
+    sheet = np.full((rows * (size + GAP) - GAP, len(columns) * (size + GAP) - GAP), 255, np.uint8)
+    for number, column in enumerate(columns):
+        left = number * (size + GAP)
+        for row, picture in enumerate(column):
+            top = row * (size + GAP)
+            shrinks = picture.shape[0] > size
+            interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST
+            resized = cv2.resize(np.asarray(picture), (size, size), interpolation=interpolation)
+            sheet[top : top + size, left : left + size] = resized
+    with writing(path) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", sheet)[1].tobytes())
+
 
 REBUILT = "rebuilt.png"
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from sonolearn.command import nearest
 from sonolearn.config import ClassifyConfig, EncoderConfig, PoolConfig, PretrainConfig
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
 from sonolearn.planes.initialisation import NAMES
 from sonolearn.runs import hash_file, hash_of, hashed_settings, run_hash
 from sonolearn.ssl.encoders import encoder_file
 from sonolearn.ssl.pretrain import fingerprints
+from sonolearn.store.store import Store
 from sonolearn.study.plan import Plan
-from sonolearn.words import nearest
 
 COLUMNS = ("initialisation", "encoder", "pool", "mode", "fraction", "seed")
 

@@ -13,12 +13,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
+from sonolearn.command import nearest
 from sonolearn.config import ClassifyConfig, EncoderConfig, Method, PhantomConfig, PrepareConfig, PretrainConfig
 from sonolearn.config.study import MODES, PoolPlan, StartPlan, StudyData, StudyDataConfig, StudyPlan
 from sonolearn.console import UserError
 from sonolearn.options import load_yaml, read_options
 from sonolearn.recipes import classify_layer_asked_for, layer_asked_for
-from sonolearn.words import nearest
 
 Options = dict[str, Any]
 

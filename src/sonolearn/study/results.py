@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 
 from sonolearn.checksums import intact
 from sonolearn.console import UserError
-from sonolearn.data.store import Store
 from sonolearn.planes.images import describe_store
 from sonolearn.runs import read_json, write_json, writing
-from sonolearn.ssl.results import SUMMARY, is_finished
-from sonolearn.study.folder import StudyFolder
+from sonolearn.ssl.run_folder import SUMMARY, is_finished
+from sonolearn.store.store import Store
+from sonolearn.study.folder import StudyFolder, read_record
 from sonolearn.study.grid import COLUMNS
 from sonolearn.study.read import PretrainRun, read_run
-from sonolearn.study.records import read_record
-from sonolearn.study.timings import read_times
+from sonolearn.study.schedule import read_times
 
 DATA, IMAGES, PREDICTIONS, WARNINGS = "data.json", "images.csv", "predictions.parquet", "warnings.json"
 

@@ -2,14 +2,159 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import os
+import signal
+import sys
+import traceback
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Literal, Protocol
 
-from sonolearn.study.engines.engine import Ended
+import pandas as pd
+
+from sonolearn.console import Interrupted, UserError
+from sonolearn.runs import DiskFull, naming_disk_errors, write_text
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.grid import Downstream, Grid
 from sonolearn.study.tasks import FinetuneTask, FrozenTask, PretrainTask, Task
+
+Outcome = Literal["done", "failed", "lost", "stopped", "disk full"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a task ended.
+
+    Attributes:
+        task: which.
+        outcome: done; failed: it raised an error; lost: its process died; stopped: on request; disk full.
+        error: one sentence.
+        trace: the traceback, where the error was nobody's mistake.
+        seconds: from its start to its end in the worker.
+    """
+
+    task: Task
+    outcome: Outcome
+    error: str = ""
+    trace: str = ""
+    seconds: float = 0.0
+
+
+class Engine(Protocol):
+    """Runs tasks at the same time; a lost worker costs the task at hand only."""
+
+    @property
+    def free(self) -> int:
+        """How many more tasks can start now."""
+
+    def start(self, task: Task) -> None:
+        """Start a task; `free` must be above 0."""
+
+    def wait(self) -> list[Ended]:
+        """Wait until something ends."""
+
+    def stop(self) -> list[Ended]:
+        """Ask what runs to stop, and wait for it; pre-trainings write their checkpoint."""
+
+
+def perform(folder: StudyFolder, task: Task, loaders: int) -> tuple[Outcome, str, str]:
+    """Do a task in this process, printing into its log: how it ended, the error in a sentence, and its traceback."""
+    try:
+        with naming_disk_errors(folder.log(task.name)), printing_into(folder.log(task.name)):
+            task.perform(folder, loaders)
+    except (Interrupted, KeyboardInterrupt):
+        return "stopped", "", ""
+    except DiskFull as error:
+        return "disk full", str(error), ""
+    except UserError as error:
+        return "failed", str(error), ""
+    except Exception as error:
+        return "failed", f"{type(error).__name__}: {error}", traceback.format_exc()
+    return "done", "", ""
+
+
+@contextmanager
+def printing_into(path: Path) -> Iterator[None]:
+    """Send what this process prints, and what the libraries below it print, to the end of a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = os.dup(1), os.dup(2)
+    with path.open("a", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            # What a full disk has no room for is no fault of the task.
+            with suppress(OSError):
+                stream.flush()
+        for number, old in zip((1, 2), before, strict=True):
+            os.dup2(old, number)
+            os.close(old)
+
+
+def stop_on_sigterm() -> None:
+    """Let SIGTERM interrupt what runs, as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+COLUMNS = ("session", "workers", "task", "outcome", "start", "seconds")
+
+
+class Timings:
+    """The rows of one session, which begins now."""
+
+    def __init__(self, folder: StudyFolder, workers: int, now: float) -> None:
+        """Begin a session.
+
+        Args:
+            folder: of the study.
+            workers: tasks at a time.
+            now: seconds of any clock; the session counts from here.
+        """
+        self.path, self.workers, self.began = folder.timings, workers, now
+        before = read_timings(folder)
+        self.session = 1 if before.empty else int(before["session"].max()) + 1
+        # A row that a kill or a full disk cut short would spoil the next one.
+        write_text(self.path, before.to_csv(index=False, lineterminator="\n"))
+
+    def add(self, ended: Ended, begun: float) -> None:
+        """Append the row of a task that was handed out at `begun` on the session's clock."""
+        row = (self.session, self.workers, ended.task.name, ended.outcome, begun - self.began, ended.seconds)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow([f"{v:.3f}" if isinstance(v, float) else v for v in row])
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            file.write(text.getvalue())
+
+
+def read_timings(folder: StudyFolder) -> pd.DataFrame:
+    """Columns session, workers, task, outcome, start (seconds since the session began) and seconds; whole rows only."""
+    text = folder.timings.read_text(encoding="utf-8", errors="replace") if folder.timings.exists() else ""
+    lines = csv.reader(text[: text.rfind("\n") + 1].splitlines()[1:])
+    table = pd.DataFrame([line for line in lines if len(line) == len(COLUMNS)], columns=list(COLUMNS))
+    numbers = table.columns.difference(["task", "outcome"])
+    table[numbers] = table[numbers].apply(pd.to_numeric, errors="coerce")
+    return table.dropna()
+
+
+def read_times(folder: StudyFolder) -> tuple[float, float]:
+    """Seconds in tasks, and seconds from the first task to the last of each session."""
+    table = read_timings(folder)
+    wall = (table["start"] + table["seconds"]).groupby(table["session"]).max().sum()
+    return float(table["seconds"].sum()), float(wall)
+
 
 ATTEMPTS = 3
 """How often a task is begun whose worker dies under it."""

@@ -19,22 +19,20 @@ from torch import Tensor
 
 from sonolearn.config import ClassifyConfig, Draw
 from sonolearn.console import UserError
-from sonolearn.data.store import PARTS, Frames, Store
-from sonolearn.planes.draws import drawn
 from sonolearn.planes.finetune import fit_finetune
-from sonolearn.planes.frozen import fit_frozen
 from sonolearn.planes.gradcam import write_cams
 from sonolearn.planes.head import Fitted, HeldOut
 from sonolearn.planes.images import Labelled, check_labels, labelled, parts_used
 from sonolearn.planes.initialisation import Initialisation
+from sonolearn.planes.run import drawn, fit_frozen
 from sonolearn.runs import hash_of, hashed_settings, writing
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.features import extract, read_images
 from sonolearn.ssl.pretrain import pretrain
-from sonolearn.ssl.results import has_encoder, is_finished
-from sonolearn.study.folder import StudyFolder
+from sonolearn.ssl.run_folder import has_encoder, is_finished
+from sonolearn.store.store import PARTS, Frames, Store
+from sonolearn.study.folder import StudyFolder, write_record
 from sonolearn.study.grid import Downstream, Pretraining, Start
-from sonolearn.study.records import write_record
 
 
 @dataclass(frozen=True)

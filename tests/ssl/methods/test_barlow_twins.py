@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from operators import WAITS, Operators
 from processes import on_processes
 from sonolearn.console import UserError
-from sonolearn.ssl.distributed import gather
+from sonolearn.ssl.devices import gather
 from sonolearn.ssl.methods.barlow_twins import barlow_twins_loss
 from ssl_methods import SHAPES, embeddings, make, small
 

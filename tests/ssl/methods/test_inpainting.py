@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch.nn.functional import mse_loss
 
-from sonolearn.data.store import Store
 from sonolearn.ssl.frames import training_frames
-from sonolearn.ssl.pairs import PairMaker
+from sonolearn.ssl.loader import PairMaker
+from sonolearn.store.store import Store
 from ssl_methods import frames, make, small
 from stores import write_store
 

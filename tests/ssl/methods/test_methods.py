@@ -14,7 +14,7 @@ from operators import WAITS, Operators
 from processes import on_processes
 from sonolearn.config import Method as MethodName
 from sonolearn.config import OptimizerConfig
-from sonolearn.ssl import lars
+from sonolearn.ssl import optim as lars
 from sonolearn.ssl.methods import METHODS, Method
 from sonolearn.ssl.methods.moco import MoCo
 from sonolearn.ssl.optim import set_learning_rate
@@ -201,7 +201,7 @@ class _one_process:  # noqa: N801 - used like a function
 
     def __enter__(self) -> None:
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr("sonolearn.ssl.distributed.dist.get_world_size", lambda: 1)
+        self.patch.setattr("sonolearn.ssl.devices.dist.get_world_size", lambda: 1)
 
     def __exit__(self, *error: object) -> None:
         self.patch.undo()

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sonolearn.data.phantom import Fetus, Patient, Probe, render, still_pose
 from sonolearn.ssl.views import fan as module
 from sonolearn.ssl.views.fan import Box, Fan, find_beams, interior
-from sonolearn.ssl.views.geometry import Window
+from sonolearn.ssl.views.plain import Window
+from sonolearn_phantom import Fetus, Patient, Probe, render, still_pose
 
 
 def sector(size: int, apex: tuple[float, float], near: float, far: float, degrees: float) -> np.ndarray:

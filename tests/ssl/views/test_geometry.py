@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from sonolearn.ssl.views.geometry import Window
+from sonolearn.ssl.views.plain import Window
 
 SIZES = [64, 63]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torchvision.transforms.v2 import functional as tv
 
-from sonolearn.ssl.views.photometry import blur, erase, solarize
+from sonolearn.ssl.views.plain import blur, erase, solarize
 
 SCALE, RATIO = (0.05, 0.3), (0.3, 3.3)
 

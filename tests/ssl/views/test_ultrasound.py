@@ -13,12 +13,10 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage, stats
 
 from sonolearn.config import ViewsConfig
-from sonolearn.data.phantom import Fetus, Patient, Probe, render, still_pose
-from sonolearn.data.phantom.picture import sector
 from sonolearn.recipes import recipe
 from sonolearn.ssl.views import make_view
 from sonolearn.ssl.views.fan import find_beams
-from sonolearn.ssl.views.geometry import Window
+from sonolearn.ssl.views.plain import Window
 from sonolearn.ssl.views.ultrasound import (
     RAYLEIGH_DB,
     Beams,
@@ -29,6 +27,8 @@ from sonolearn.ssl.views.ultrasound import (
     shadow,
     texture,
 )
+from sonolearn_phantom import Fetus, Patient, Probe, render, still_pose
+from sonolearn_phantom.picture import sector
 
 DB = 255 / 60
 """Grey values a dB where 255 of them show 60 dB."""

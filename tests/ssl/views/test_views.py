@@ -16,8 +16,7 @@ from torchvision.transforms.v2 import functional as tv
 from sonolearn.config import ViewsConfig
 from sonolearn.recipes import recipe
 from sonolearn.ssl.views import make_view
-from sonolearn.ssl.views.geometry import Window, draw_window
-from sonolearn.ssl.views.photometry import jitter
+from sonolearn.ssl.views.plain import Window, draw_window, jitter
 
 PLAIN = ViewsConfig(flip=0, jitter=0, blur=(0, 0), solarize=(0, 0))
 

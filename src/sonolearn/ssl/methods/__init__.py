@@ -1,5 +1,5 @@
 """The SSL methods, by the name that `--method` takes. To add one: a file in this folder, a line
-here, its settings in `sonolearn.config.methods` and its recipe in `sonolearn.recipes`.
+here, its settings in `sonolearn.config.ssl` and its recipe in `sonolearn.recipes`.
 """
 
 from collections.abc import Callable

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from sonolearn.config import PretrainConfig
 from sonolearn.console import UserError
-from sonolearn.ssl.distributed import gather
+from sonolearn.ssl.devices import gather
 from sonolearn.ssl.encoders import feature_count
-from sonolearn.ssl.heads import mlp
-from sonolearn.ssl.methods.method import Loss, Method
+from sonolearn.ssl.methods.method import Loss, Method, mlp
 
 
 class BarlowTwins(Method):

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from sonolearn.config import PretrainConfig
-from sonolearn.ssl.distributed import gather
+from sonolearn.ssl.devices import gather
 from sonolearn.ssl.encoders import feature_count
-from sonolearn.ssl.heads import mlp
-from sonolearn.ssl.methods.method import Loss, Method
-from sonolearn.ssl.momentum import follow, frozen_copy, momentum_at
+from sonolearn.ssl.methods.method import Loss, Method, follow, frozen_copy, mlp, momentum_at
 
 
 class BYOL(Method):

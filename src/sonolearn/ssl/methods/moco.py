@@ -14,11 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from sonolearn.config import PretrainConfig
-from sonolearn.ssl.distributed import gather
+from sonolearn.ssl.devices import gather
 from sonolearn.ssl.encoders import feature_count
-from sonolearn.ssl.heads import mlp
-from sonolearn.ssl.methods.method import Loss, Method
-from sonolearn.ssl.momentum import follow, frozen_copy, momentum_at
+from sonolearn.ssl.methods.method import Loss, Method, follow, frozen_copy, mlp, momentum_at
 
 
 class MoCo(Method):

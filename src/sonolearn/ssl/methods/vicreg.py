@@ -12,10 +12,9 @@ from torch.nn.functional import mse_loss, relu
 
 from sonolearn.config import PretrainConfig, VICRegConfig
 from sonolearn.console import UserError
-from sonolearn.ssl.distributed import gather
+from sonolearn.ssl.devices import gather
 from sonolearn.ssl.encoders import feature_count
-from sonolearn.ssl.heads import mlp
-from sonolearn.ssl.methods.method import Loss, Method
+from sonolearn.ssl.methods.method import Loss, Method, mlp
 
 
 class VICReg(Method):

@@ -11,9 +11,7 @@ import cv2
 import numpy as np
 
 from sonolearn.config import ViewsConfig
-from sonolearn.ssl.views.geometry import draw_window
-from sonolearn.ssl.views.image import Image
-from sonolearn.ssl.views.photometry import blur, erase, jitter, solarize
+from sonolearn.ssl.views.plain import Image, blur, draw_window, erase, jitter, solarize
 from sonolearn.ssl.views.randaugment import randaugment
 from sonolearn.ssl.views.ultrasound import Beams, scan_again
 

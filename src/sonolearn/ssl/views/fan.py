@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sonolearn.ssl.views.geometry import Window
-from sonolearn.ssl.views.image import Image
+from sonolearn.ssl.views.plain import Image, Window
 
 Field = NDArray[np.float32]
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from sonolearn.ssl.views.image import Image
+from sonolearn.ssl.views.plain import Image
 
 MAX_MAGNITUDE = 30
 _GREY = np.arange(256, dtype=np.float32)

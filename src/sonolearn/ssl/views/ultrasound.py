@@ -17,8 +17,7 @@ import numpy as np
 
 from sonolearn.config import ViewsConfig
 from sonolearn.ssl.views.fan import Box, Fan, Field, find_beams, interior
-from sonolearn.ssl.views.geometry import Window
-from sonolearn.ssl.views.image import Image
+from sonolearn.ssl.views.plain import Image, Window
 
 STORED_RANGE = 60.0
 """Dynamic range in dB that grey values 0 to 255 of a stored frame are taken to show."""

@@ -1,1 +1,0 @@
-"""Where tasks run: processes of this machine, or a Ray cluster."""
