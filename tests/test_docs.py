@@ -159,7 +159,7 @@ def test_the_reference_names_every_column_of_a_store(columns: tuple[str, ...]) -
 
 
 def test_the_reference_names_every_reason_for_a_rejection() -> None:
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src" / "sonolearn" / "data").rglob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src" / "sonolearn").rglob("*.py")]
     reasons = {reason for source in sources for reason in re.findall(r'Rejected\(\s*"(\w+)"', source)}
     reasons |= {"no_patient", *REASONS}  # given without their names in the exception
     page = (DOCS / "reference" / "store.md").read_text(encoding="utf-8")

@@ -16,7 +16,6 @@ from sonolearn.cleaning.clean import Cleaned
 from sonolearn.config import CleaningConfig, PrepareConfig
 from sonolearn.deploy import frames as room
 from sonolearn.deploy.frames import Cutting, Reading, batches
-from sonolearn.scans import find as guarded
 from sonolearn.ssl.features import read_images
 from sonolearn.store.prepare import prepare
 
@@ -67,10 +66,10 @@ def test_each_frame_is_decoded_once_cleaned_once_and_in_one_batch(
     file = write_video(tmp_path / "a.mp4", fan(61))
     decoded: Counter[int] = Counter()
     cleaned: list[Cleaned] = []
-    open_scan, clean = guarded.open_scan, room.clean
+    open_guarded, clean = room.open_guarded, room.clean
 
     def counting(paths: object) -> object:
-        scan = open_scan(paths)  # type: ignore[arg-type]
+        scan = open_guarded(paths)  # type: ignore[arg-type]
 
         def frames(takes: Callable[[int], bool], colour: bool) -> Iterator[object]:
             for frame in scan.read(takes, colour):
@@ -79,7 +78,7 @@ def test_each_frame_is_decoded_once_cleaned_once_and_in_one_batch(
 
         return dataclasses.replace(scan, read=frames)
 
-    monkeypatch.setattr(guarded, "open_scan", counting)
+    monkeypatch.setattr(room, "open_guarded", counting)
     monkeypatch.setattr(room, "clean", lambda *a, **k: cleaned.append(clean(*a, **k)) or cleaned[-1])
     _, index, scan = read(file, cutting(frame_skip=2))
     assert index == list(range(0, 61, 2))

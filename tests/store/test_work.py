@@ -36,5 +36,5 @@ def test_a_file_that_is_gone_is_begun_last_and_stops_nothing(tmp_path: Path) -> 
 
 
 def test_a_process_that_reads_scans_imports_neither_torch_nor_pandas() -> None:
-    said = "import sys, sonolearn.store.prepare; print([m for m in ('torch', 'pandas', 'h5py') if m in sys.modules])"
+    said = "import sys, sonolearn.store.parts; print([m for m in ('torch', 'pandas', 'h5py') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", said], check=True, capture_output=True, text=True).stdout == "[]\n"

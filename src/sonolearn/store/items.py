@@ -14,10 +14,11 @@ from sonolearn.checksums import intact
 from sonolearn.console import UserError, say, warn
 from sonolearn.scans.find import Source
 from sonolearn.scans.scan import printable
-from sonolearn.store.audit import PAGE, PICTURES, REVIEW, left_out
+from sonolearn.store.audit import PAGE, PICTURES, left_out
 from sonolearn.store.labels import patient_in
 from sonolearn.store.parts import PARTS_FOLDER, Row, part_name, parts_folder
 from sonolearn.store.pseudonyms import Pseudonyms, read_sources, update_sources
+from sonolearn.store.review import REVIEW
 from sonolearn.store.store import REJECTED
 from sonolearn.store.write import REJECTED_COLUMNS, Block, is_begun
 

@@ -27,8 +27,8 @@ from sonolearn.console import UserError
 from sonolearn.runs import hash_of, naming_disk_errors, read_json, write_json, writing
 from sonolearn.scans.find import open_guarded, own_fault
 from sonolearn.scans.scan import Pixels, Rejected, Scan
-from sonolearn.store.audit import keep_crops
 from sonolearn.store.pseudonyms import Pseudonyms
+from sonolearn.store.review import keep_crops
 
 _WORDS = 20  # of a scan at most
 _TALL, _WIDE = 48, 360  # px of a crop at most: enough to read a word

@@ -22,7 +22,6 @@ from sonolearn.console import Interrupted, UserError, progress, warn
 from sonolearn.runs import AnyPath, naming_disk_errors, paths_of
 from sonolearn.scans.find import find_sources
 from sonolearn.scans.scan import Pixels, Rejected
-from sonolearn.store.audit import write_texts_page
 from sonolearn.store.items import (
     Item,
     choose,
@@ -39,6 +38,7 @@ from sonolearn.store.labelling import check_alike, check_duplicates, check_patie
 from sonolearn.store.labels import read_labels
 from sonolearn.store.parts import Options, Row, Task, content_hash, drop_parts, make_part, parts_folder, rejection_row
 from sonolearn.store.pseudonyms import Pseudonyms, open_private, private_folder, read_sources
+from sonolearn.store.review import write_texts_page
 from sonolearn.store.store import DUPLICATES, LABELS, REJECTED, Store
 from sonolearn.store.write import DRY_RUN, DUPLICATE_COLUMNS, Block, check_free, claim_store, is_begun, write_store
 from sonolearn.workers import Workers
