@@ -24,6 +24,7 @@ from sonolearn.study.results import RESULTS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+PYTHON = ("src", "tests", "benchmarks", "examples", "docs")
 TUTORIAL = DOCS / "tutorial.md"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
@@ -236,3 +237,11 @@ def test_every_page_can_be_reached_from_the_index() -> None:
 
 def test_images_are_small() -> None:
     assert all(image.stat().st_size <= 400_000 for image in (DOCS / "images").iterdir())
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_every_source_file_that_a_page_names_exists(page: Path) -> None:
+    """`views/plain.py` may be any file whose path ends so."""
+    named = re.findall(r"`((?:\w+/)*\w+\.py)[`#]", page.read_text(encoding="utf-8"))
+    files = [f"/{file.relative_to(ROOT).as_posix()}" for part in PYTHON for file in (ROOT / part).rglob("*.py")]
+    assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []
