@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from commands import Commands
+
 # How long an example takes depends on what else the machine does, and says nothing about the code.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+@pytest.fixture(scope="session")
+def executable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """`sonolearn` as an executable that starts at once, for tests of processes: signals, exit codes, scripts."""
+    started = Commands(tmp_path_factory.mktemp("bin"))
+    yield started.executable
+    started.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable
@@ -11,12 +12,16 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+# Children are forked from a process that has imported these: each would take seconds to do so.
+multiprocessing.set_forkserver_preload(["sonolearn.ssl.pretrain", "lightly.loss"])
+
 
 def on_processes(count: int, function: Callable[..., None], *arguments: object) -> None:
     """Call `function(rank, count, *arguments)` in each of `count` processes; an error in any of them is raised here."""
     with tempfile.TemporaryDirectory() as folder:
         rendezvous = Path(folder) / "rendezvous"
-        mp.spawn(_enter, args=(count, str(rendezvous), function, arguments), nprocs=count)
+        work = (count, str(rendezvous), function, arguments)
+        mp.start_processes(_enter, work, nprocs=count, start_method="forkserver")
 
 
 def _enter(

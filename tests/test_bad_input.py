@@ -7,7 +7,6 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -312,18 +311,15 @@ def test_a_file_in_the_way_of_a_folder_is_refused_and_kept(
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def interrupt(words: list[str], ready: Callable[[], bool]) -> str:
+def interrupt(command: list[Path | str], ready: Callable[[], bool]) -> str:
     """Start a command, press Ctrl-C when it is at work; what it said."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "sonolearn", *words],
-        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=ONE_THREAD, start_new_session=True,
-        # A shell's background job, as these tests may be, ignores Ctrl-C and so would its children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=ONE_THREAD, process_group=0
+    )
     end = time.monotonic() + 60
     while not ready() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
@@ -332,39 +328,40 @@ def interrupt(words: list[str], ready: Callable[[], bool]) -> str:
     return errors
 
 
-def test_prepare_goes_on_after_ctrl_c(tmp_path: Path) -> None:
+def test_prepare_goes_on_after_ctrl_c(executable: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(30):
         write_video(tmp_path / "in" / f"{number}.mp4", speckle(40, 240, 320, number))
     words = ["prepare", str(tmp_path / "in"), *PREPARE, "--out"]
     cli.main([*words, str(tmp_path / "whole")])
     parts = tmp_path / "store" / "parts"
-    interrupt([*words, str(tmp_path / "store")], lambda: parts.exists() and any(parts.glob("S-*.json")))
+    interrupt([executable, *words, str(tmp_path / "store")], lambda: any(parts.glob("S-*.json")))
     cli.main([*words, str(tmp_path / "store")])
     assert contents(tmp_path / "store") == contents(tmp_path / "whole")
 
 
-def test_pretrain_goes_on_after_ctrl_c(tmp_path: Path) -> None:
+def test_pretrain_goes_on_after_ctrl_c(executable: Path, tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", 6, 8, 40)
     words = ["pretrain", str(store), *PRETRAIN, "--max_steps", "60", "--epochs", "1000", "--out"]
     metrics = tmp_path / "run" / "metrics.csv"
-    interrupt([*words, str(tmp_path / "run")], lambda: metrics.exists() and ",train," in metrics.read_text())
+    begun = [executable, *words, str(tmp_path / "run")]
+    interrupt(begun, lambda: metrics.exists() and ",train," in metrics.read_text())
     assert (tmp_path / "run" / "checkpoint.pt").exists()
     for run in ("run", "whole"):
-        subprocess.run([sys.executable, "-m", "sonolearn", *words, str(tmp_path / run)], env=ONE_THREAD, check=True)
+        subprocess.run([executable, *words, str(tmp_path / run)], env=ONE_THREAD, check=True)
     one, other = (load_file(tmp_path / run / "encoder.safetensors") for run in ("run", "whole"))
     assert all((one[name] == other[name]).all() for name in one)
 
 
-def test_classify_goes_on_after_ctrl_c(tmp_path: Path) -> None:
+def test_classify_goes_on_after_ctrl_c(executable: Path, tmp_path: Path) -> None:
     store = write_labelled_store(tmp_path / "store")
     words = ["classify", str(store), *CLASSIFY, "--seeds", "24", "--epochs", "10", "--out"]
     units = tmp_path / "run" / "units"
-    interrupt([*words, str(tmp_path / "run")], lambda: units.exists() and any(units.glob("*.json")))
+    interrupt([executable, *words, str(tmp_path / "run")], lambda: units.exists() and any(units.glob("*.json")))
     kept = {p.name: p.stat().st_mtime_ns for p in units.glob("*.json")}
     assert 1 <= len(kept) < 24
     for run in ("run", "whole"):
-        subprocess.run([sys.executable, "-m", "sonolearn", *words, str(tmp_path / run)], env=ONE_THREAD, check=True)
+        subprocess.run([executable, *words, str(tmp_path / run)], env=ONE_THREAD, check=True)
     assert {name: (units / name).stat().st_mtime_ns for name in kept} == kept
     tables = [pd.read_csv(tmp_path / run / "results.csv").drop(columns="seconds") for run in ("run", "whole")]
     pd.testing.assert_frame_equal(*tables)

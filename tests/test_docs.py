@@ -242,6 +242,6 @@ def test_images_are_small() -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
 def test_every_source_file_that_a_page_names_exists(page: Path) -> None:
     """`views/plain.py` may be any file whose path ends so."""
-    named = re.findall(r"`((?:\w+/)*\w+\.py)[`#]", page.read_text(encoding="utf-8"))
+    named = re.findall(r"`((?:\w+/)*[a-z_0-9]+\.py)[`#]", page.read_text(encoding="utf-8"))
     files = [f"/{file.relative_to(ROOT).as_posix()}" for part in PYTHON for file in (ROOT / part).rglob("*.py")]
     assert [name for name in named if not any(file.endswith(f"/{name}") for file in files)] == []

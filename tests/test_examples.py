@@ -20,8 +20,8 @@ from stores import write_store
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def run(script: str, data: Path, out: Path, **settings: str) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def run(script: str, data: Path, out: Path, executable: Path = Path(sys.executable), **settings: str) -> str:
+    path = os.pathsep.join([str(executable.parent), str(Path(sys.executable).parent), os.environ["PATH"]])
     command = ["bash", str(EXAMPLES / script), str(data), str(out)]
     done = subprocess.run(command, env={**os.environ, "PATH": path, **settings}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -44,10 +44,10 @@ def little_data(shared_data: Path, tmp_path: Path) -> Path:
 
 
 def test_hc18_compares_initialisations_and_draws_of_labels(
-    little_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    little_data: Path, executable: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = {"SIZE": "32", "STEPS": "2", "BATCH": "8", "DRAWS": "2", "PRETRAININGS": "2", "FRACTIONS": "0.5 1.0"}
-    run("hc18.sh", little_data, tmp_path / "out", **small)
+    run("hc18.sh", little_data, tmp_path / "out", executable, **small)
     labels = pd.read_csv(tmp_path / "out" / "stores" / "hc18" / "labels.csv")
     for seed in range(2):
         learnt_from = pd.read_csv(tmp_path / "out" / f"simclr_{seed}" / "patients.csv")["patient"]
@@ -73,8 +73,10 @@ def test_hc18_compares_initialisations_and_draws_of_labels(
         assert float(lines[row].split("|")[5].split()[0]) == pytest.approx(expected, abs=6e-4)
 
 
-def test_every_real_file_is_stored_or_rejected_with_a_reason(shared_data: Path, tmp_path: Path) -> None:
-    printed = run("real_files.sh", shared_data, tmp_path / "out")
+def test_every_real_file_is_stored_or_rejected_with_a_reason(
+    shared_data: Path, executable: Path, tmp_path: Path
+) -> None:
+    printed = run("real_files.sh", shared_data, tmp_path / "out", executable)
     media = {".dcm", ".mpeg", ".mp4", ".mov", ".png", ".jpg"}
     files = [p for f in ("dicom", "lung_clips", "screens") for p in (shared_data / f).iterdir() if p.suffix in media]
     with (tmp_path / "out" / "sonolearn-private" / "sources.csv").open() as table:

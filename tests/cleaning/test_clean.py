@@ -99,6 +99,19 @@ def test_marks_are_filled_close_to_what_was_under_them() -> None:
     assert 0 < cleaned.marked < 0.05
 
 
+def test_dim_coloured_strokes_that_come_and_go_are_filled() -> None:
+    """Nothing but their colour tells them: they are no brighter than tissue, and do not stand still."""
+    written, ink = np.stack([LIVE] * 3, axis=-1), np.zeros(FAN.shape, np.uint8)
+    cv2.line(ink, (130, 100), (130, 160), 255, 2)
+    written[::2, ink > 0] = (0, 60, 220)
+    (filled, cleaned), (kept, _) = read(scan_of(written)), read(scan_of(written), CleaningConfig(marks="keep"))
+    assert cleaned.sector is not None
+    marked = fit(cleaned.sector.crop(ink), SIZE) > 128
+    assert marked.any()
+    assert (pixels(filled)[::2, marked] != pixels(kept)[::2, marked]).mean() > 0.8
+    assert np.array_equal(pixels(filled)[1::2], pixels(kept)[1::2])
+
+
 def test_the_good_part_of_a_scan_that_changes_midway_is_kept() -> None:
     menu, other = shown("menu").frames[:6], tissue(polar(240, 320, 5, 180, 0.5), 12, seed=3)
     frames, cleaned = read(scan_of([*LIVE, *(frame[..., 0] for frame in menu), *other]))

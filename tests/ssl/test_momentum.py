@@ -11,7 +11,9 @@ from lightly.utils.scheduler import cosine_schedule
 from torch import nn
 
 from operators import Operators
+from sonolearn.config import Method as MethodName
 from sonolearn.ssl.methods.method import follow, frozen_copy, momentum_at
+from ssl_methods import frames, make, small
 
 
 def network(seed: int) -> nn.Module:
@@ -64,3 +66,31 @@ def test_following_is_one_operator_whatever_the_number_of_weights() -> None:
     # And the counter of averages, a scalar that nothing depends on.
     assert sum(operators.calls.values()) <= 2
     assert operators.largest <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "copies"),
+    [
+        ("moco", {"momentum_encoder": "encoder", "momentum_projector": "projector"}),
+        ("byol", {"target_encoder": "encoder", "target_projector": "projector"}),
+    ],
+)
+def test_after_each_step_every_copy_in_a_method_has_followed_its_own_network(
+    name: MethodName, copies: dict[str, str]
+) -> None:
+    method = make(small(name))
+    assert {part.split(".")[0] for part, p in method.named_parameters() if not p.requires_grad} == set(copies)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            if parameter.requires_grad:
+                parameter += torch.rand_like(parameter)
+    before = {part: p.clone() for part, p in method.named_parameters()}
+    method(*frames())
+    method.after_step(3, 10)
+    settings = getattr(method.config, name)
+    momentum = momentum_at(settings.momentum, settings.final_momentum, 3, 10)
+    for copied, own in copies.items():
+        for part, moved in method.get_submodule(copied).named_parameters():
+            was, online = before[f"{copied}.{part}"], before[f"{own}.{part}"]
+            torch.testing.assert_close(moved, momentum * was + (1 - momentum) * online)
+            assert not torch.equal(moved, was)

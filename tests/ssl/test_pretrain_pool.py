@@ -131,4 +131,6 @@ def test_from_the_command_line_on_two_processes(store: Path, tmp_path: Path) -> 
     assert result.returncode == 0, result.stderr
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
     assert list(metrics.query("part == 'train'")["step"]) == [1, 2, 3, 4]
+    assert metrics.loc[metrics["part"] != "monitor", "loss"].notna().all()
+    assert metrics.loc[metrics["part"] == "monitor", "feature_std"].notna().all()
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["frames"] == 30

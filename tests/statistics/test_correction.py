@@ -11,9 +11,20 @@ from statsmodels.stats.multitest import multipletests
 from sonolearn.statistics.estimates import holm
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_it_is_that_of_statsmodels(p: list[float]) -> None:
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_it_is_that_of_statsmodels(count: int) -> None:
+    p = np.random.default_rng(count).random(count).round(1)  # some are equal
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_the_largest_of_all_smaller_ones_times_how_many_are_left_counts(p: list[float]) -> None:
+    """The definition; statsmodels takes 80 ms for a list."""
+    ordered = sorted(p)
+    expected = {
+        value: min(1.0, max((len(p) - k) * ordered[k] for k in range(place + 1))) for place, value in enumerate(ordered)
+    }
+    assert holm(p) == pytest.approx([expected[value] for value in p])
 
 
 def test_comparisons_without_a_p_value_do_not_count() -> None:

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from media import fan, write_dicom
+from media import fan, speckle, write_dicom, write_video
 from sonolearn.config import PrepareConfig
 from sonolearn.console import UserError
 from sonolearn.store.prepare import prepare
@@ -50,6 +50,20 @@ def pictures(folder: Path) -> np.ndarray:
     """All frames, through HDF5 itself."""
     with h5py.File(folder / FRAMES, "r") as h5:
         return h5["frames"][:]
+
+
+def test_frames_keep_their_numbers_in_the_recording_also_when_the_store_grows(tmp_path: Path) -> None:
+    config = PrepareConfig(size=SIZE, frame_skip=3, workers=1)
+    first, second = (write_video(tmp_path / f"{n}.mp4", speckle(10 + n, seed=n)) for n in range(2))
+    assert prepare([first], tmp_path / "store", None, config).number_of_frame.tolist() == [0, 3, 6, 9]
+    assert prepare([first, second], tmp_path / "store", None, config).number_of_frame.tolist() == [0, 3, 6, 9] * 2
+
+
+def test_planes_are_sorted_whatever_the_order_of_the_table(tmp_path: Path) -> None:
+    store = Store(write_store(tmp_path / "store", planes=("LVOT", "3VV", "RVOT", "4CH")))
+    assert store.labels is not None
+    assert list(store.labels["plane"].unique()) == ["LVOT", "3VV", "RVOT", "4CH"]
+    assert store.planes == ("3VV", "4CH", "LVOT", "RVOT")
 
 
 def test_frames_are_those_of_hdf5_in_any_order_and_again(folder: Path) -> None:

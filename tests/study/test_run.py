@@ -118,7 +118,11 @@ def test_a_store_without_a_validation_part_is_enough_unless_that_part_chooses(
     shutil.copytree(small_data, tmp_path / "data")
     labels = pd.read_csv(small_data / "labelled" / "labels.csv")
     labels[labels["split"] != "valid"].to_csv(tmp_path / "data" / "labelled" / "labels.csv", index=False)
-    changes: dict[str, Any] = {"methods": {}, "pools": {}, "classify": {**PLAN["classify"], "recipe": "adapt"}}
+    changes: dict[str, Any] = {
+        "methods": {},
+        "pools": {},
+        "classify": {**PLAN["classify"], "recipe": "adapt", "min_steps": 4},
+    }
     for name, stores in (("whole", small_data), ("lacking", tmp_path / "data")):
         run(write_plan(tmp_path / f"{name}.yaml", stores, **changes), tmp_path / name)
     one, other = (pd.read_csv(tmp_path / name / "results.csv") for name in ("whole", "lacking"))

@@ -110,6 +110,15 @@ def test_blur_agrees_with_torchvision() -> None:
     assert np.abs(ours - theirs)[6:-6, 6:-6].max() <= 2
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_first_and_second_views_are_blurred_each_as_often_as_asked_for(which: int) -> None:
+    never = {"crop_scale": (1, 1), "crop_ratio": (1, 1), "flip": 0, "jitter": 0, "solarize": (0, 0)}
+    shares = (0.75, 0.2)
+    config, rng = ViewsConfig(**never, blur=shares), np.random.default_rng(0)
+    blurred = [not np.array_equal(make_view(frame(), 48, config, which, rng), frame()) for _ in range(400)]
+    assert np.mean(blurred) == pytest.approx(shares[which], abs=0.08)
+
+
 def test_half_of_the_views_are_flipped() -> None:
     config = ViewsConfig(crop_scale=(1, 1), crop_ratio=(1, 1), flip=0.5, jitter=0, blur=(0, 0), solarize=(0, 0))
     rng = np.random.default_rng(0)
