@@ -46,7 +46,7 @@ from sonolearn import cli, config
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("SONOLEARN_DATA", ROOT.parent / "shared" / "data"))
-TRIAL_ROOMS = ("benchmarks.trials", "benchmarks.trials")
+TRIAL_ROOMS = ("benchmarks.trials",)
 TRIALS = (0, 2, 5, 11, 19, 23, 31, 42, 57, 66, 78, 83, 95, 104, 118, 127, 139, 151, 166, 188)
 PLANS = ("demo", "cpu", "study")
 METHODS = get_args(config.Method)
