@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
@@ -15,7 +16,7 @@ from sonolearn.console import UserError
 from sonolearn.planes.classify import classify
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import Card
-from sonolearn.ssl.features import KnnMonitor
+from sonolearn.ssl.features import KnnMonitor, knn_votes
 from sonolearn.ssl.pretrain import pretrain
 from sonolearn.store.store import Store
 from ssl_methods import small
@@ -39,6 +40,19 @@ def test_pixels_that_show_the_plane_are_classified_as_scikit_learn_does(tmp_path
     recalls = [np.mean(found[knn.query_planes == c] == c) for c in range(3)]
     assert accuracy == pytest.approx(np.mean(recalls))
     assert accuracy > 0.5
+
+
+def test_each_of_k_neighbours_votes_with_the_exponential_of_its_cosine_over_the_temperature() -> None:
+    """Wu et al., CVPR 2018, section 3.4, in plain numpy."""
+    rng = np.random.default_rng(0)
+    train, queries, targets = rng.normal(size=(9, 5)), rng.normal(size=(4, 5)), np.arange(9) % 3
+    unit, asked = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (train, queries))
+    expected = np.zeros((4, 3))
+    for query, cosines in enumerate(asked @ unit.T):
+        for neighbour in np.argsort(cosines)[-5:]:
+            expected[query, targets[neighbour]] += np.exp(cosines[neighbour] / 0.2)
+    votes = knn_votes(*map(torch.from_numpy, (train, targets, queries)), classes=3, neighbours=5, temperature=0.2)
+    np.testing.assert_allclose(votes.numpy(), expected / expected.sum(1, keepdims=True))
 
 
 def test_it_is_the_validation_score_of_classify_with_all_labels(tmp_path: Path) -> None:

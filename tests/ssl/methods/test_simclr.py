@@ -18,11 +18,12 @@ from ssl_methods import SHAPES, embeddings, make, small
 def reference(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     """Equation 1 of the paper in float64, view by view."""
     z = torch.cat([z1, z2]).double()
+    z = z / z.norm(dim=1, keepdim=True)
     n, total = len(z1), torch.zeros((), dtype=torch.float64)
     for i in range(2 * n):
         j = (i + n) % (2 * n)
-        similarity = [z[i] @ z[k] / (z[i].norm() * z[k].norm()) / temperature for k in range(2 * n)]
-        others = torch.stack([s for k, s in enumerate(similarity) if k != i])
+        similarity = (z * z[i]).sum(dim=1) / temperature
+        others = torch.cat([similarity[:i], similarity[i + 1 :]])
         total = total - similarity[j] + others.exp().sum().log()
     return total / (2 * n)
 
