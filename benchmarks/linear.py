@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from benchmarks.figure import Row, cost, in_turns, run_script, speed
 from sonolearn.checksums import checksum_of
 from sonolearn.config import ClassifyConfig
-from sonolearn.planes import run as material
+from sonolearn.planes import run as run_room
 from sonolearn.planes.classify import classify
 from sonolearn.planes.head import HeldOut, batches_of, class_weights, make_head
 from sonolearn.planes.linear import fit_linear_heads, standardisation
@@ -99,7 +99,7 @@ def extraction(store: Path, file: Path, size: int) -> tuple[dict[bytes, Tensor],
 def evaluation(store: Path, out: Path, config: ClassifyConfig, extracted: dict[bytes, Tensor]) -> float:
     """Processor seconds of the whole command but the extraction; its output is of no use here."""
     left = dict(extracted)
-    known = patch.object(material, "extract", lambda encoder, card, images, fabric: left.pop(images.tobytes()))
+    known = patch.object(run_room, "extract", lambda encoder, card, images, fabric: left.pop(images.tobytes()))
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()), known:
         started = time.process_time()
         classify(store, out, config)

@@ -106,36 +106,24 @@ def run(
 def judge(store: Path, init: str, encoder: str, size: int) -> dict[str, float]:
     """Mean macro F1 of linear heads at each label fraction, over draws of labels."""
     from sonolearn.config import ClassifyConfig
-    from sonolearn.planes.images import labelled_parts
+    from sonolearn.planes.images import LabelledImages
     from sonolearn.planes.initialisation import Initialisation
     from sonolearn.planes.metrics import scores
-    from sonolearn.planes.run import fit_frozen
-    from sonolearn.ssl.devices import make_fabric
-    from sonolearn.ssl.features import extract, read_images
-    from sonolearn.store.splits import label_fraction
+    from sonolearn.planes.results import Unit
+    from sonolearn.planes.run import Trainer
     from sonolearn.store.store import Store
 
     config = ClassifyConfig(encoder=None if Path(init).is_dir() else encoder, init=init, image_size=size, mode="linear")
     opened = Store(store)
     assert opened.labels is not None
-    parts = labelled_parts(opened, opened.labels, config)
-    network, card = Initialisation(config).load(0)
-    fabric = make_fabric(config.accelerator, config.precision)
-    used = {part: rows for part, rows in parts.items() if len(rows)}
+    units = [Unit(fraction, draw) for fraction in FRACTIONS for draw in range(DRAWS if fraction < 1 else 1)]
+    trainer = Trainer(LabelledImages(opened, opened.labels, size), Initialisation(config), 0, units)
     # Many small heads are solved faster where nobody waits for a device.
-    features = {p: extract(network, card, read_images(opened, r.rows, size), fabric).cpu() for p, r in used.items()}
-    units = [(fraction, draw) for fraction in FRACTIONS for draw in range(DRAWS if fraction < 1 else 1)]
-    subsets = [
-        (parts["train"].positions(label_fraction(opened.labels, opened.planes, fraction, draw).rows), draw)
-        for fraction, draw in units
-    ]
+    trainer.features.update({part: features.cpu() for part, features in trainer.features.items()})
     found: dict[float, list[float]] = {fraction: [] for fraction in FRACTIONS}
-    for (fraction, _), fitted in zip(
-        units, fit_frozen(features, parts, subsets, len(opened.planes), config), strict=True
-    ):
-        assert not isinstance(fitted, Exception)
-        predicted = fitted.predict(features["test"]).argmax(1)
-        found[fraction].append(scores(parts["test"].targets, predicted)["macro_f1"])
+    for unit in units:
+        predicted = trainer.fit(unit).predict(trainer.features["test"]).argmax(1)
+        found[unit.fraction].append(scores(trainer.parts["test"].targets, predicted)["macro_f1"])
     return {f"{fraction:g}": round(sum(values) / len(values), 4) for fraction, values in found.items()}
 
 
@@ -145,13 +133,12 @@ def judge_finetuning(store: Path, init: str, encoder: str, size: int, settings: 
 
     from sonolearn.planes.finetune import fit_finetune, mixture, start_from_logistic
     from sonolearn.planes.head import PlaneClassifier
-    from sonolearn.planes.images import labelled_parts
+    from sonolearn.planes.images import LabelledImages
     from sonolearn.planes.initialisation import Initialisation
     from sonolearn.planes.metrics import scores
     from sonolearn.recipes import classify_recipe
     from sonolearn.ssl.devices import make_fabric
     from sonolearn.ssl.encoders import feature_count
-    from sonolearn.ssl.features import read_images
     from sonolearn.store.splits import label_fraction
     from sonolearn.store.store import Store
 
@@ -159,15 +146,15 @@ def judge_finetuning(store: Path, init: str, encoder: str, size: int, settings: 
     config = classify_recipe(encoder=name, init=init, image_size=size, workers=0, mixture=1.0, **settings)
     opened, fabric = Store(store), make_fabric(config.accelerator, config.precision)
     assert opened.labels is not None
-    parts = labelled_parts(opened, opened.labels, config)
-    images = {part: read_images(opened, parts[part].rows, size) for part in ("train", "test")}
+    images = LabelledImages(opened, opened.labels, size)
+    parts = images.parts
     found = dict.fromkeys((f"{fraction:g}" for fraction in FRACTIONS), "")
     for fraction in FINETUNE_FRACTIONS:
         sums = [0.0, 0.0, 0.0]
         draws = FINETUNE_DRAWS if fraction < 1 else 1
         for draw in range(draws):
             subset = parts["train"].at(label_fraction(opened.labels, opened.planes, fraction, draw).rows)
-            train = images["train"][parts["train"].positions(subset.rows)], subset
+            train = images.frames("train")[parts["train"].positions(subset.rows)], subset
             network, card = Initialisation(config).load(0)
             head = PlaneClassifier(network, feature_count(network), len(opened.planes), 0.0, 0)
             start_from_logistic(head, card, train, len(opened.planes), config, fabric)
@@ -178,7 +165,7 @@ def judge_finetuning(store: Path, init: str, encoder: str, size: int, settings: 
             end = {key: value.clone() for key, value in fitted.classifier.state_dict().items()}
             for number, share in enumerate((0.0, 0.5, 1.0)):
                 fitted.classifier.load_state_dict(mixture(start, end, share))
-                predicted = fitted.predict(torch.from_numpy(images["test"])).argmax(1)
+                predicted = fitted.predict(torch.from_numpy(images.frames("test"))).argmax(1)
                 sums[number] += scores(parts["test"].targets, predicted)["macro_f1"] / draws
         found[f"{fraction:g}"] = " ".join(f"{value:.3f}" for value in sums)
     return found

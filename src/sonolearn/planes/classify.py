@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -16,13 +17,12 @@ import pandas as pd
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import Interrupted, ProgressBar, UserError, progress
 from sonolearn.planes.head import Fitted
-from sonolearn.planes.images import Labelled, check_labels, describe_store, parts_used
+from sonolearn.planes.images import Labelled, LabelledImages, check_labels, describe_store, parts_used
 from sonolearn.planes.initialisation import Initialisation, check_overlap
 from sonolearn.planes.results import Unit, measure, print_summary, write_tables, write_unit
-from sonolearn.planes.run import Material
+from sonolearn.planes.run import Trainer
 from sonolearn.planes.saved import ClassifierCard, cleaning_of, network_of, save_classifier
 from sonolearn.runs import claim, write_json
-from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.encoders import check_init
 from sonolearn.store.store import Store
 
@@ -56,53 +56,63 @@ def classify(store: Path, out: Path, config: ClassifyConfig) -> pd.DataFrame:
     units = [Unit(fraction, seed) for seed in range(config.seeds) for fraction in dict.fromkeys(config.fractions)]
     missing = [unit for unit in units if not unit.is_finished(out, config.save_classifiers)]
     if missing:
-        _run_units(missing, len(units), source, labels, initialisation, out)
+        _run_units(missing, units, source, labels, initialisation, out)
     results = write_tables(out, units, source.planes)
     print_summary(out, f"{initialisation.name}, {config.mode}", config.draw)
     return results
 
 
 def _run_units(
-    missing: list[Unit], total: int, store: Store, labels: pd.DataFrame, initialisation: Initialisation, out: Path
+    missing: list[Unit],
+    units: list[Unit],
+    store: Store,
+    labels: pd.DataFrame,
+    initialisation: Initialisation,
+    out: Path,
 ) -> None:
     """Fit, test and write the missing units."""
-    config = initialisation.config
-    done, epochs = total - len(missing), config.trained_epochs
+    done, epochs = len(units) - len(missing), initialisation.config.trained_epochs
+
+    def weights(unit: Unit) -> int:
+        return unit.seed if initialisation.varies else 0
+
     try:
-        material = Material(store, labels, initialisation, make_fabric(config.accelerator, config.precision))
+        images = LabelledImages(store, labels, initialisation.image_size)
         with progress("classify", len(missing) * epochs) as bar:
-            for unit in missing:
-                bar.describe(f"{unit.fraction:.4g} of the labels, seed {unit.seed}")
-                _run_unit(unit, material, store, out, bar)
-                done += 1
+            for seed, group in groupby(missing, weights):
+                trainer = Trainer(images, initialisation, seed, [unit for unit in units if weights(unit) == seed])
+                for unit in group:
+                    bar.describe(f"{unit.fraction:.4g} of the labels, seed {unit.seed}")
+                    _run_unit(unit, trainer, out, bar)
+                    done += 1
     except KeyboardInterrupt as stop:
-        sentence = f"stopped with {done} of {total} trainings finished; run the same command again to continue"
+        sentence = f"stopped with {done} of {len(units)} trainings finished; run the same command again to continue"
         raise Interrupted(f"{out}: {sentence}") from stop
 
 
-def _run_unit(unit: Unit, material: Material, store: Store, out: Path, bar: ProgressBar) -> None:
+def _run_unit(unit: Unit, trainer: Trainer, out: Path, bar: ProgressBar) -> None:
     """Draw the subset, fit on it, look at the test part once, write."""
     start = time.perf_counter()
-    subset = material.subset(unit.fraction, unit.seed)
+    subset = trainer.subset(unit)
     try:
-        fitted = material.fit(subset, unit.seed, bar.advance)
+        fitted = trainer.fit(unit, bar.advance)
     except UserError as error:
         raise UserError(f"{out}: fraction {unit.fraction:g}, seed {unit.seed}: {error}") from error
-    probabilities = fitted.predict(material.inputs("test", unit.seed))
+    probabilities = fitted.predict(trainer.inputs("test"))
     seconds = time.perf_counter() - start
-    bar.advance(material.epochs - len(fitted.history))
-    record = measure(unit, fitted, probabilities, subset, material.parts, store.planes)
-    if material.config.save_classifiers:
-        _save(unit, fitted, material, subset, store, out)
+    bar.advance(trainer.config.trained_epochs - len(fitted.history))
+    record = measure(unit, fitted, probabilities, subset, trainer.parts, trainer.images.planes)
+    if trainer.config.save_classifiers:
+        _save(unit, fitted, trainer, subset, out)
     write_unit(out, unit, record, seconds)
 
 
-def _save(unit: Unit, fitted: Fitted, material: Material, subset: Labelled, store: Store, out: Path) -> None:
+def _save(unit: Unit, fitted: Fitted, trainer: Trainer, subset: Labelled, out: Path) -> None:
     """Write the classifier of a unit; before its record, which says that the unit is finished."""
-    initialisation = material.initialisation
-    encoder, card = initialisation.load(unit.seed if initialisation.varies else 0)
-    network = network_of(fitted, encoder, card, len(store.planes))
-    used = dataclasses.replace(card, image_size=initialisation.image_size, mean=network.mean, std=network.std)
+    store, size = trainer.images.store, trainer.images.size
+    encoder, card = trainer.initialisation.load(trainer.weights)
+    network = network_of(fitted, encoder, card, trainer.classes)
+    used = dataclasses.replace(card, image_size=size, mean=network.mean, std=network.std)
     counts = len(subset), subset.patients
-    described = store.planes, store.size, cleaning_of(store), material.config.mode
+    described = store.planes, store.size, cleaning_of(store), trainer.config.mode
     save_classifier(unit.classifier(out), network, ClassifierCard(used, *described, unit.fraction, unit.seed, *counts))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError, warn
+from sonolearn.ssl.features import read_images
 from sonolearn.store.splits import check_disjoint
 from sonolearn.store.store import PARTS, Frames, Rows, Store
 
@@ -54,15 +55,36 @@ class Labelled:
         return Labelled(self.rows[positions], self.targets[positions], self.patient[positions])
 
 
+class LabelledImages:
+    """The labelled images of a store; the pixels of a part are read, once, when they are first asked for.
+
+    Attributes:
+        labels: the store's labels.
+        planes: all classes.
+        parts: train, valid and test.
+    """
+
+    def __init__(self, store: Store, labels: pd.DataFrame, size: int) -> None:
+        """Images of the store, resized to `size` px."""
+        self.store, self.labels, self.size, self.planes = store, labels, size, store.planes
+        self.parts = {part: labelled(store, labels[labels["split"] == part]) for part in PARTS}
+        self._frames: dict[str, Frames] = {}
+
+    def frames(self, part: str) -> Frames:
+        """(n, size, size) uint8 of a part."""
+        if part not in self._frames:
+            self._frames[part] = read_images(self.store, self.parts[part].rows, self.size)
+        return self._frames[part]
+
+    def parts_for(self, config: ClassifyConfig) -> dict[str, Labelled]:
+        """The parts; the validation part is empty unless it may choose something."""
+        whole = config.valid == "whole"
+        return self.parts if whole else {**self.parts, "valid": self.parts["valid"].without_images}
+
+
 def parts_used(*configs: ClassifyConfig) -> tuple[str, ...]:
     """The parts of the labels that classifiers need: without `--valid whole` no validation part."""
     return PARTS if any(config.valid == "whole" for config in configs) else ("train", "test")
-
-
-def labelled_parts(store: Store, labels: pd.DataFrame, config: ClassifyConfig) -> dict[str, Labelled]:
-    """Train, valid and test; the validation part is empty unless it may choose something."""
-    parts = {part: labelled(store, labels[labels["split"] == part]) for part in PARTS}
-    return parts if config.valid == "whole" else {**parts, "valid": parts["valid"].without_images}
 
 
 def labelled(store: Store, table: pd.DataFrame) -> Labelled:

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 
 from sonolearn.console import UserError
 from sonolearn.planes.head import Fitted, Probabilities
-from sonolearn.planes.images import Labelled
-from sonolearn.planes.results import Unit, measure
+from sonolearn.planes.results import measure
+from sonolearn.planes.run import Trainer
 from sonolearn.runs import is_leftover, machine, read_json, write_json
 from sonolearn.study.grid import Downstream
 from sonolearn.version import __version__
@@ -152,11 +152,9 @@ def _names(folder: Path) -> set[str]:
 def write_record(
     folder: StudyFolder,
     run: Downstream,
+    trainer: Trainer,
     fitted: Fitted,
     probabilities: Probabilities,
-    subset: Labelled,
-    parts: dict[str, Labelled],
-    planes: tuple[str, ...],
     more: dict[str, Any],
 ) -> None:
     """Measure a fitted classifier on the test part and write its record.
@@ -164,14 +162,13 @@ def write_record(
     Args:
         folder: of the study.
         run: what it is.
+        trainer: what fitted it.
         fitted: the classifier.
         probabilities: (n, C) of the test images.
-        subset: the labelled images that it was fitted on.
-        parts: train, valid and test.
-        planes: the C classes.
         more: further entries: seconds, data_hash, config_hash, regularisation, ...
     """
-    details = measure(Unit(run.fraction, run.seed), fitted, probabilities, subset, parts, planes).details
+    subset, planes = trainer.subset(run.unit), trainer.images.planes
+    details = measure(run.unit, fitted, probabilities, subset, trainer.parts, planes).details
     start = run.start
     write_json(
         folder.run(run.run),

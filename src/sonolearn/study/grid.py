@@ -16,6 +16,7 @@ from sonolearn.command import nearest
 from sonolearn.config import ClassifyConfig, EncoderConfig, PoolConfig, PretrainConfig
 from sonolearn.console import UserError
 from sonolearn.planes.initialisation import NAMES
+from sonolearn.planes.results import Unit
 from sonolearn.runs import hash_file, hash_of, hashed_settings, run_hash
 from sonolearn.ssl.encoders import encoder_file
 from sonolearn.ssl.pretrain import fingerprints
@@ -81,6 +82,11 @@ class Downstream:
     mode: str
     fraction: float
     seed: int
+
+    @property
+    def unit(self) -> Unit:
+        """Its fraction and seed."""
+        return Unit(self.fraction, self.seed)
 
     @property
     def columns(self) -> dict[str, str | float | int]:

@@ -19,7 +19,7 @@ from sonolearn.config.study import StudyPlanConfig
 from sonolearn.console import UserError, duration, say, warn
 from sonolearn.planes.finetune import MIXTURES, fit_finetune, length
 from sonolearn.planes.head import HeldOut
-from sonolearn.planes.images import parts_used
+from sonolearn.planes.images import LabelledImages, parts_used
 from sonolearn.runs import naming_disk_errors
 from sonolearn.ssl.devices import make_fabric
 from sonolearn.ssl.features import extract
@@ -31,7 +31,7 @@ from sonolearn.study.plan import read_plan
 from sonolearn.study.results import read_planned
 from sonolearn.study.run import check_patients, open_grid
 from sonolearn.study.schedule import missing_tasks, read_times
-from sonolearn.study.tasks import FinetuneTask, FrozenTask, Images, PretrainTask, Task, starting_from
+from sonolearn.study.tasks import FinetuneTask, FrozenTask, PretrainTask, Task, labelled_images, starting_from
 
 STEPS = 5
 """Optimiser steps that are timed, after one that warms up."""
@@ -146,7 +146,7 @@ class Timer:
         images = self._images(config)
         if key not in self._features:
             encoder, card = starting_from(StudyFolder(Path()), self._stand_in(task.start), config).load(0)
-            sample = images.frames["train"][:128]
+            sample = images.frames("train")[:128]
             begun = time.perf_counter()
             extract(encoder, card, sample, make_fabric(config.accelerator, config.precision))
             self._features[key] = (time.perf_counter() - begun) / len(sample)
@@ -156,11 +156,11 @@ class Timer:
         """Random weights take as long as pre-trained ones, which are not there yet."""
         return dataclasses.replace(start, init="random", pretraining=None) if start.pretraining else start
 
-    def _images(self, config: ClassifyConfig) -> Images:
-        return Images.of(self.grid.labelled.path, config.image_size or self.grid.plan.given.image_size)
+    def _images(self, config: ClassifyConfig) -> LabelledImages:
+        return labelled_images(self.grid.labelled.path, config.image_size or self.grid.plan.given.image_size)
 
 
-def time_finetuning(task: FinetuneTask, images: Images, start: Start) -> tuple[float, float]:
+def time_finetuning(task: FinetuneTask, images: LabelledImages, start: Start) -> tuple[float, float]:
     """Seconds of an optimiser step, and of a look at the validation part (0 where it is not looked at)."""
     train, valid = images.parts["train"], images.parts["valid"]
     count = min(task.config.batch_size, len(train))
@@ -170,10 +170,10 @@ def time_finetuning(task: FinetuneTask, images: Images, start: Start) -> tuple[f
 
     def seconds(looked_at: int) -> float:
         encoder, card = starting_from(StudyFolder(Path()), start, config).load(0)
-        held_out = HeldOut(torch.from_numpy(images.frames["valid"][:looked_at]), valid.targets[:looked_at])
+        held_out = HeldOut(torch.from_numpy(images.frames("valid")[:looked_at]), valid.targets[:looked_at])
         stamps = [time.perf_counter()]
         fit_finetune(
-            encoder, card, (images.frames["train"][:count], subset), held_out if looked_at else None,
+            encoder, card, (images.frames("train")[:count], subset), held_out if looked_at else None,
             len(images.planes), config, 0, make_fabric(config.accelerator, config.precision),
             lambda: stamps.append(time.perf_counter()),
         )  # fmt: skip

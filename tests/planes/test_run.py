@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from planes.labelled_store import tiny
-from sonolearn.config import ClassifyRecipe
+from sonolearn.config import ClassifyRecipe, Mode
+from sonolearn.config.classify import Solver
 from sonolearn.console import UserError
 from sonolearn.planes import run as room
 from sonolearn.planes.classify import classify
-from sonolearn.planes.images import check_labels, parts_used
+from sonolearn.planes.images import LabelledImages, check_labels, parts_used
 from sonolearn.planes.initialisation import Initialisation
-from sonolearn.planes.run import Material
-from sonolearn.ssl.devices import make_fabric
+from sonolearn.planes.results import Unit
+from sonolearn.planes.run import FITS, Trainer
 from sonolearn.ssl.encoders import Card, build, save_encoder
 from sonolearn.store.store import Store
 
@@ -81,13 +83,6 @@ def test_all_linear_heads_of_an_encoder_are_fitted_in_one_call(
     assert fitted == [2] * 3  # every seed has an encoder of its own
 
 
-def material_of(store: Path, **options: object) -> Material:
-    source, config = Store(store), tiny(**options)
-    return Material(
-        source, check_labels(source, parts_used(config)), Initialisation(config), make_fabric("cpu", "32-true")
-    )
-
-
 def test_the_error_of_a_subset_does_not_reach_the_others(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = room.fit_logistic
 
@@ -97,12 +92,18 @@ def test_the_error_of_a_subset_does_not_reach_the_others(store_path: Path, monke
         return original(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(room, "fit_logistic", refusing)
-    material = material_of(store_path, valid="whole", fractions=(0.25, 1.0), seeds=1)
-    whole = material.parts["train"]
-    part = whole.at(whole.rows[::4])
-    assert material.fit(part, 0, lambda: None).valid_balanced_accuracy > 0
+    source, config = Store(store_path), tiny(valid="whole", fractions=(0.25, 1.0), seeds=1)
+    images = LabelledImages(source, check_labels(source, parts_used(config)), 32)
+    part, whole = Unit(0.25, 0), Unit(1.0, 0)
+    trainer = Trainer(images, Initialisation(config), 0, [part, whole])
+    assert trainer.fit(part).valid_balanced_accuracy > 0
     with pytest.raises(UserError, match="too much"):
-        material.fit(whole, 0, lambda: None)
+        trainer.fit(whole)
+
+
+def test_every_mode_and_solver_that_can_be_asked_for_has_its_fit() -> None:
+    solvers = {mode: get_args(Solver) if mode == "linear" else (None,) for mode in get_args(Mode)}
+    assert set(FITS) == {(mode, solver) for mode in solvers for solver in solvers[mode]}
 
 
 @pytest.mark.parametrize("recipe", ["adapt", "study"])
