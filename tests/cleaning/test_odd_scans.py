@@ -14,11 +14,11 @@ from PIL import Image
 
 from media import fan, speckle, write_dicom, write_still, write_video
 from sonolearn.cleaning.clean import Cleaned, clean
+from sonolearn.cleaning.pictures import sheet_of, text_crops
 from sonolearn.config import CleaningConfig
 from sonolearn.config.data import REASONS
 from sonolearn.scans.find import open_scan
 from sonolearn.scans.scan import Frame, Region, Rejected, Scan
-from sonolearn.store.parts import sheet_of, text_crops
 
 Pixels = NDArray[np.uint8]
 KEEP_ALL = CleaningConfig(reject=(), least_change=0)

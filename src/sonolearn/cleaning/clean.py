@@ -17,9 +17,10 @@ import numpy as np
 
 from sonolearn.cleaning.examine import SENTENCES, Examined, Mask, Verdict, examine
 from sonolearn.cleaning.grey import Shot, fit, fit_scale, pieces
-from sonolearn.cleaning.marks import TOGETHER, inpaint_alike, words
+from sonolearn.cleaning.marks import inpaint_alike, words
 from sonolearn.cleaning.sector import Sector
 from sonolearn.cleaning.similar import Thinner
+from sonolearn.cleaning.thresholds import THRESHOLDS
 from sonolearn.config import CleaningConfig
 from sonolearn.scans.scan import Frame, Pixels, Rejected, Scan
 
@@ -118,7 +119,7 @@ def _clean_frames(
 def _filled(found: Examined, config: CleaningConfig) -> Iterator[Pixels]:
     """The crops (h, w) of a piece in order, with their marks filled."""
     for _, same in itertools.groupby(zip(found.crops, found.marks, strict=True), key=lambda pair: id(pair[1])):
-        while run := list(itertools.islice(same, TOGETHER)):
+        while run := list(itertools.islice(same, THRESHOLDS.fill.together)):
             crops, marks = [crop for crop, _ in run], run[0][1]
             if marks is not None and config.marks != "keep":
                 crops = inpaint_alike(crops, marks, config.marks, found.sector.mask)

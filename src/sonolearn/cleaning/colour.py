@@ -15,21 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonolearn.cleaning.grey import Shot
-from sonolearn.cleaning.marks import FEWEST
 from sonolearn.cleaning.sector import Sector
+from sonolearn.cleaning.thresholds import THRESHOLDS
 from sonolearn.scans.scan import Pixels
 
 Mask = NDArray[np.uint8]
-
-COLOURED = 22
-"""Departure of chroma from grey, or from the picture's tint, from which on a pixel is coloured."""
-_VARIED = 12  # standard deviation of chroma in a patch of flow; ink is of one colour
-_LEVELS = 16  # bins of luma in which a tint is measured
-_LEVEL = 0.005  # share of the pixels that a bin needs: ink may be all that is so bright
-_LIT = 30  # grey level from which on a tint shows
-_TINTED = 3  # chroma up to which nothing is tinted: rounding and compression
-_PATCH = 0.003  # of the sector: patches of flow are larger
-_THICK = 0.02  # of the shorter side: areas are thicker than this, strokes thinner
+COLOUR, FLOW = THRESHOLDS.colour, THRESHOLDS.flow
 
 
 @dataclass(frozen=True)
@@ -50,7 +41,7 @@ class Tint:
             luma: (H, W) of any size; sampled to the chroma's.
             chroma: (h, w, 2) Cb and Cr.
         """
-        if self.strength > _TINTED:
+        if self.strength > COLOUR.tinted:
             height, width = chroma.shape[:2]
             small = luma if luma.shape == (height, width) else cv2.resize(luma, (width, height), interpolation=0)
             expected = self.table[small]
@@ -61,7 +52,7 @@ class Tint:
 
 def varied(chroma: Pixels) -> bool:
     """Whether pixels (n, 2) of an area are of many colours, as flow is, and ink is not."""
-    return bool(len(chroma) and chroma.std(axis=0).max() > _VARIED)
+    return bool(len(chroma) and chroma.std(axis=0).max() > FLOW.varied)
 
 
 def find_tint(luma: Pixels, chroma: Pixels, mask: Mask) -> Tint:
@@ -74,23 +65,22 @@ def find_tint(luma: Pixels, chroma: Pixels, mask: Mask) -> Tint:
     """
     none = Tint(np.full((256, 2), 128, np.uint8))
     inside = np.broadcast_to(mask > 0, luma.shape)
-    lit = chroma[inside & (luma > _LIT)]
-    if lit.size == 0 or np.median(np.abs(lit.astype(np.int16) - 128).max(axis=-1)) <= _TINTED:
+    lit = chroma[inside & (luma > COLOUR.lit)]
+    if lit.size == 0 or np.median(np.abs(lit.astype(np.int16) - 128).max(axis=-1)) <= COLOUR.tinted:
         return none  # a tint is all over the picture; bright ink may be most of what is bright
-    bins, values = luma[inside] // (256 // _LEVELS), chroma[inside]
+    bins, values = luma[inside] // (256 // COLOUR.levels), chroma[inside]
     order = np.argsort(bins, kind="stable")
-    groups = np.split(values[order], np.searchsorted(bins[order], np.arange(1, _LEVELS)))
-    known = [
-        (level, np.median(group, axis=0)) for level, group in enumerate(groups) if len(group) >= _LEVEL * len(order)
-    ]
+    groups = np.split(values[order], np.searchsorted(bins[order], np.arange(1, COLOUR.levels)))
+    fewest = COLOUR.level * len(order)
+    known = [(level, np.median(group, axis=0)) for level, group in enumerate(groups) if len(group) >= fewest]
     if not known:
         return none
-    centres = [(level + 0.5) * 256 / _LEVELS for level, _ in known]
+    centres = [(level + 0.5) * 256 / COLOUR.levels for level, _ in known]
     table = [np.interp(np.arange(256), centres, [median[c] for _, median in known]) for c in (0, 1)]
     return Tint(np.rint(np.stack(table, 1)).astype(np.uint8))
 
 
-def areas(colour: Mask, mask: Mask, least: float = _PATCH) -> Mask:
+def areas(colour: Mask, mask: Mask, least: float = COLOUR.patch) -> Mask:
     """The parts of a mask of coloured pixels (h, w) that are too thick to be strokes, and too large to be letters.
 
     Args:
@@ -98,7 +88,7 @@ def areas(colour: Mask, mask: Mask, least: float = _PATCH) -> Mask:
         mask: (h, w), not 0 inside the sector.
         least: share of the sector that each part covers at least.
     """
-    size = max(3, round(_THICK * min(mask.shape)) | 1)
+    size = max(3, round(COLOUR.thick * min(mask.shape)) | 1)
     opened = np.asarray(cv2.morphologyEx(colour & mask, cv2.MORPH_OPEN, np.ones((size, size), np.uint8)), np.uint8)
     if not opened.any():
         return opened
@@ -106,19 +96,6 @@ def areas(colour: Mask, mask: Mask, least: float = _PATCH) -> Mask:
     large = stats[:, cv2.CC_STAT_AREA] >= least * cv2.countNonZero(mask)
     large[0] = False
     return np.asarray(large[labels], np.uint8)
-
-
-_ONE_COLOUR = 10  # times as much of one colour is Doppler in a still, or in few frames: it may be ink
-_LITTLE = 0.0008  # share of the sector that a patch of many colours covers at least
-_MUCH = 0.03  # share of the sector in colour, in patches or not, that nobody draws
-_TILES, _SPRINKLED = 8, 0.02  # along each side of a frame; share of a tile in colour from which on it is sprinkled
-_EVERYWHERE, _AROUND = 0.4, (9, 9)  # share of the tiles from which on the colour is looked at blurred by so many px
-_END = 3  # frames at the ends of a piece that belong to a Doppler box beside them
-_PAUSE = 12  # frames: a Doppler box whose flow pauses is still a Doppler box
-_STEADY = 14  # by which the colour of graphics changes at most: compression
-_BOX = 0.02  # share of the sector that a Doppler box surrounds at least
-_FULL, _FOUR_SIDED = 0.75, 0.75  # shares of its hull that a box and four corners of it fill; of an ellipse, .64
-_CORNER = 0.04  # of the way around: by so much the sides of a box are bent at most
 
 
 @dataclass(frozen=True)
@@ -145,17 +122,17 @@ def coloured_frames(shots: Sequence[Shot], sector: Sector, crops: Pixels) -> lis
     found = _beyond_tint(crops, chromas, sector)
     if any(c is not None and _sprinkled(c.mask) for c in found):
         # A dithered GIF sprinkles grey with colours that cancel out; ink and flow stay.
-        grey = [np.asarray(cv2.blur(_scaled(crop, c.shape[:2]), _AROUND), np.uint8) if c is not None else crop
+        grey = [np.asarray(cv2.blur(_scaled(crop, c.shape[:2]), (FLOW.blur,) * 2), np.uint8) if c is not None else crop
                 for crop, c in zip(crops, chromas, strict=True)]  # fmt: skip
-        smooth = [None if c is None else np.asarray(cv2.blur(c, _AROUND), np.uint8) for c in chromas]
+        smooth = [None if c is None else np.asarray(cv2.blur(c, (FLOW.blur,) * 2), np.uint8) for c in chromas]
         found = _beyond_tint(grey, smooth, sector)
     return found
 
 
 def _sprinkled(mask: Mask) -> bool:
     """Whether colour (h, w) is all over the frame, as dither is, and neither ink nor flow."""
-    tiles = cv2.resize(mask.astype(np.float32), (_TILES, _TILES), interpolation=cv2.INTER_AREA)
-    return bool((tiles > _SPRINKLED).mean() > _EVERYWHERE)
+    tiles = cv2.resize(mask.astype(np.float32), (FLOW.tiles, FLOW.tiles), interpolation=cv2.INTER_AREA)
+    return bool((tiles > FLOW.sprinkled).mean() > FLOW.everywhere)
 
 
 def _beyond_tint(
@@ -173,7 +150,7 @@ def _beyond_tint(
             found.append(None)
             continue
         strength = tint.colour(crop, plane)
-        found.append(Coloured(plane, strength, (strength > COLOURED).astype(np.uint8)))
+        found.append(Coloured(plane, strength, (strength > COLOUR.coloured).astype(np.uint8)))
     return found
 
 
@@ -185,7 +162,7 @@ def show_flow(frames: Sequence[Coloured | None], sector: Sector, share: float) -
         sector: their picture.
         share: of the sector that must be coloured area.
     """
-    drawn, few = _graphics(frames), len(frames) < FEWEST
+    drawn, few = _graphics(frames), len(frames) < THRESHOLDS.marks.fewest
     flags = []
     for frame in frames:
         if frame is None or not frame.mask.any():
@@ -196,17 +173,17 @@ def show_flow(frames: Sequence[Coloured | None], sector: Sector, share: float) -
         loose = frame.mask if drawn is None else frame.mask & (1 - drawn)
         area = cv2.countNonZero(areas(loose, inside))
         flags.append(
-            area > share * size * (_ONE_COLOUR if few else 1)
-            or (few and cv2.countNonZero(frame.mask & inside) > _MUCH * size)
+            area > share * size * (FLOW.one_colour if few else 1)
+            or (few and cv2.countNonZero(frame.mask & inside) > FLOW.much * size)
             or (few and _many_colours(frame, inside))
             or _boxed(frame.mask & inside, size)
         )
-    return _joined(flags, _PAUSE)
+    return _joined(flags, FLOW.pause)
 
 
 def _many_colours(frame: Coloured, inside: Mask) -> bool:
     """Whether any patch of a frame is of many colours; the sector is (h, w), not 0 inside."""
-    patches = areas(frame.mask, inside, _LITTLE)
+    patches = areas(frame.mask, inside, FLOW.little)
     count, labels = cv2.connectedComponents(patches, connectivity=8)
     return any(varied(frame.chroma[labels == number]) for number in range(1, count))
 
@@ -217,12 +194,12 @@ def _boxed(strokes: Mask, size: int) -> bool:
     outlines, levels = cv2.findContours(joined, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     for number, outline in enumerate(outlines):
         area = cv2.contourArea(outline)
-        if levels[0, number, 3] < 0 or area < _BOX * size:  # not the rim of a hole
+        if levels[0, number, 3] < 0 or area < FLOW.box * size:  # not the rim of a hole
             continue
         hull = np.asarray(cv2.convexHull(outline))
-        four = cv2.approxPolyDP(hull, _CORNER * cv2.arcLength(hull, True), True)
+        four = cv2.approxPolyDP(hull, FLOW.corner * cv2.arcLength(hull, True), True)
         around = cv2.contourArea(hull)
-        if area > _FULL * around and len(four) == 4 and cv2.contourArea(four) > _FOUR_SIDED * around:
+        if area > FLOW.full * around and len(four) == 4 and cv2.contourArea(four) > FLOW.four_sided * around:
             return True
     return False
 
@@ -230,11 +207,11 @@ def _boxed(strokes: Mask, size: int) -> bool:
 def _graphics(frames: Sequence[Coloured | None]) -> Mask | None:
     """Coloured pixels (h, w), 0 or 1, that stay as graphics do and flow does not; None of too few frames."""
     known = [frame.strength for frame in frames if frame is not None]
-    if len(known) < 3:
+    if len(known) < FLOW.fewest_known:
         return None
     stack = np.stack(known)
     lowest, highest = stack.min(axis=0), stack.max(axis=0)
-    drawn = ((lowest > COLOURED) & (highest - lowest < _STEADY)).astype(np.uint8)
+    drawn = ((lowest > COLOUR.coloured) & (highest - lowest < FLOW.steady)).astype(np.uint8)
     return np.asarray(cv2.dilate(drawn, np.ones((3, 3), np.uint8)), np.uint8)
 
 
@@ -246,7 +223,7 @@ def _joined(flags: Sequence[bool], reach: int) -> list[bool]:
     joined = list(flags)
     ends = [(-1, marked[0]), *itertools.pairwise(marked), (marked[-1], len(flags))]
     for start, stop in ends:
-        if stop - start <= (reach if start >= 0 and stop < len(flags) else _END):
+        if stop - start <= (reach if start >= 0 and stop < len(flags) else FLOW.end):
             joined[max(0, start) : stop] = [True] * (stop - max(0, start))
     return joined
 

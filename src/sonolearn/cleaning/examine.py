@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonolearn.cleaning import colour, layouts, marks
-from sonolearn.cleaning import colour as flow
 from sonolearn.cleaning.grey import Shot
 from sonolearn.cleaning.sector import Sector, find_sector, still_there
+from sonolearn.cleaning.thresholds import THRESHOLDS
 from sonolearn.config import CleaningConfig
 from sonolearn.config.data import Reason
 from sonolearn.scans.scan import Pixels, Region
 
+FRAMES, MARKS = THRESHOLDS.frames, THRESHOLDS.marks
 Verdict = Reason | Literal["alike"]
 
 SENTENCES: dict[Verdict, str] = {
@@ -35,22 +36,17 @@ SENTENCES: dict[Verdict, str] = {
 }
 
 
-_STEP = 3  # grey levels by which compression changes a pixel of a frozen frame
-_CHANGED = 0.02  # share of the echoes' pixels that change in a frozen frame: callipers may come and go
-_LIT = 12  # grey from which on a pixel is an echo
-
-
 def is_frozen(before: Pixels, now: Pixels, mask: NDArray[np.uint8]) -> bool:
     """Whether two pictures (H, W) are the same but for compression and marks, inside a mask.
 
     Speckle changes with every transmit: live pictures of a probe at rest differ in many pixels.
     """
-    lit = cv2.bitwise_and(_above(before, _LIT), _above(mask, 0))
+    lit = cv2.bitwise_and(_above(before, FRAMES.frozen_lit), _above(mask, 0))
     echoes = cv2.countNonZero(lit)
     if echoes == 0:
         return bool(np.array_equal(before, now))
-    changed = cv2.bitwise_and(_above(np.asarray(cv2.absdiff(before, now), np.uint8), _STEP), lit)
-    return cv2.countNonZero(changed) <= _CHANGED * echoes
+    changed = cv2.bitwise_and(_above(np.asarray(cv2.absdiff(before, now), np.uint8), FRAMES.frozen_step), lit)
+    return cv2.countNonZero(changed) <= FRAMES.frozen_changed * echoes
 
 
 def _above(grey: Pixels, level: int) -> Pixels:
@@ -59,13 +55,6 @@ def _above(grey: Pixels, level: int) -> Pixels:
 
 
 Mask = NDArray[np.uint8]
-
-_LONG = 1.5  # seconds after which tissue has moved
-_MOST = 0.25  # share of the sector that marks cover at most
-_TINTED = 14  # strength of the tint of renderings
-_SHADES, _SHADE = 60, 0.0005  # levels of grey of a shaded surface, each on this share of the screen: text has fewer
-_SMOOTH = 0.05  # median departure from the mean around a pixel, over the mean grey: speckle has several times more
-_RANGE = 10  # grey levels between which all of a blank frame lies
 
 
 @dataclass(frozen=True)
@@ -112,9 +101,9 @@ def examine(
     nowhere: list[Mask | None] = [None] * len(shots)
     if screen is not None:
         return Examined(sector, crops, [screen] * len(shots), nowhere, screen=screen)
-    colours = flow.coloured_frames(shots, sector, crops)
+    colours = colour.coloured_frames(shots, sector, crops)
     same = before if before is not None and before.crops.shape[1:] == crops.shape[1:] else None
-    doppler = flow.show_flow(colours, sector, config.doppler_share)
+    doppler = colour.show_flow(colours, sector, config.doppler_share)
     verdicts = _of_frames(crops, doppler, sector, None if same is None else same.crops[-1], config)
     if config.marks == "keep":
         return Examined(sector, crops, verdicts, nowhere)
@@ -135,7 +124,7 @@ def _of_screen(
         found = "rendering"
     elif sector is None:
         found = layouts.nothing(luma[len(luma) // 2])
-    elif several := layouts.several(sector, regions, height, width, len(shots) >= marks.FEWEST):
+    elif several := layouts.several(sector, regions, height, width, len(shots) >= MARKS.fewest):
         found = several
     elif min(sector.x1 - sector.x0, sector.y1 - sector.y0) < config.smallest:
         found = "small"
@@ -152,7 +141,7 @@ def _of_frames(
         levels = np.cumsum(cv2.calcHist([crop], [0], sector.mask, [256], [0, 256]).ravel())
         low, high = (int(np.searchsorted(levels, share * levels[-1])) for share in (0.001, 0.99))
         against: dict[Verdict, bool] = {
-            "blank": high - low < _RANGE,
+            "blank": high - low < FRAMES.blank,
             "dark": high < config.dark_level,
             "doppler": doppler[number],
             "frozen": before is not None and is_frozen(before, crop, sector.mask),
@@ -175,7 +164,7 @@ def _marks(
     """
     good = [number for number, verdict in enumerate(verdicts) if verdict is None]
     still: dict[int, Mask] = {}
-    if len(good) < marks.FEWEST:
+    if len(good) < MARKS.fewest:
         still = {n: marks.stroke_marks(crops[n], mask) if stood is None else stood for n in good}
     else:
         throughout = marks.still_marks(crops[good], mask)
@@ -192,8 +181,8 @@ def _marks(
         # The same array while the marks stay the same: such frames are filled together.
         drawn = before = before if before is not None and np.array_equal(before, drawn) else drawn
         # Nobody draws on so much of a picture: then it is noise, or a palette that is no tint.
-        found[number] = drawn if 0 < cv2.countNonZero(drawn) < _MOST * cv2.countNonZero(mask) else None
-    return found, still[good[-1]] if len(good) >= marks.FEWEST else stood
+        found[number] = drawn if 0 < cv2.countNonZero(drawn) < MARKS.most * cv2.countNonZero(mask) else None
+    return found, still[good[-1]] if len(good) >= MARKS.fewest else stood
 
 
 def _windows(good: Sequence[int], times: Sequence[float]) -> list[list[int]]:
@@ -201,11 +190,11 @@ def _windows(good: Sequence[int], times: Sequence[float]) -> list[list[int]]:
     windows: list[list[int]] = []
     for number in good:
         first = windows[-1][0] if windows else number
-        long = math.isnan(times[number]) or times[number] - times[first] >= _LONG
-        if not windows or (len(windows[-1]) >= marks.WINDOW and long):
+        long = math.isnan(times[number]) or times[number] - times[first] >= MARKS.long
+        if not windows or (len(windows[-1]) >= MARKS.window and long):
             windows.append([])
         windows[-1].append(number)
-    if len(windows) > 1 and len(windows[-1]) < marks.WINDOW:
+    if len(windows) > 1 and len(windows[-1]) < MARKS.window:
         windows[-2:] = [windows[-2] + windows[-1]]
     return windows
 
@@ -219,10 +208,11 @@ def _rendered(shot: Shot) -> bool:
     if shot.chroma is None:
         return False
     luma = _scaled(shot.luma, shot.chroma.shape[:2])
-    lit = luma > 40
-    shades = np.bincount(luma[lit], minlength=256) > _SHADE * luma.size
-    if shades.sum() < _SHADES:
+    lit = luma > FRAMES.rendering_lit
+    shades = np.bincount(luma[lit], minlength=256) > FRAMES.shade * luma.size
+    if shades.sum() < FRAMES.shades:
         return False
     size = max(3, min(luma.shape) // 24) | 1
     rough = np.median(cv2.absdiff(luma, cv2.blur(luma, (size, size)))[lit]) / luma[lit].mean()
-    return bool(rough < _SMOOTH) and colour.find_tint(luma, shot.chroma, lit.astype(np.uint8)).strength > _TINTED
+    tint = colour.find_tint(luma, shot.chroma, lit.astype(np.uint8))
+    return bool(rough < FRAMES.smooth) and tint.strength > FRAMES.rendering_tint

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from sonolearn.cleaning.thresholds import THRESHOLDS
 from sonolearn.scans.scan import Frame, Pixels
+
+PIECES = THRESHOLDS.pieces
 
 
 def to_grey(pixels: Pixels) -> Pixels:
@@ -53,14 +56,6 @@ def fit(grey: Pixels, size: int) -> Pixels:
     return square
 
 
-_FRAMES = 48  # frames of a piece: enough to tell what stands still
-_BYTES = 96_000_000  # of a piece in memory, at most, but for the smallest number of frames
-_FEWEST = 4
-_CELLS = (32, 24)  # columns and rows in which screens are compared
-_DIFFERS = 20  # grey levels between two screens' cells
-_CHANGED = 0.3  # share of cells that differ where the layout changed
-
-
 class Shot:
     """A frame with its luma (H, W) and chroma (h, w, 2), or None where it has no colour."""
 
@@ -79,7 +74,7 @@ def pieces(frames: Iterator[Frame]) -> Iterator[tuple[list[Shot], bool]]:
     for frame in frames:
         shot = Shot(frame)
         cut = before is not None and layout_changed(before, shot.luma)
-        full = len(piece) >= _FRAMES or (held > _BYTES and len(piece) >= _FEWEST)
+        full = len(piece) >= PIECES.frames or (held > PIECES.bytes and len(piece) >= PIECES.fewest)
         if piece and (cut or full):
             yield piece, goes_on
             piece, held, goes_on = [], 0, not cut
@@ -94,8 +89,8 @@ def layout_changed(before: Pixels, now: Pixels) -> bool:
     """Whether many cells of two screens (H, W) differ in their mean grey."""
     # Means differ by no more than the pixels do, which takes a sixth of the time and settles it for most frames. One
     # grey level is for rounding. Screens smaller than the cells are enlarged, of which this does not hold.
-    shrunk = now.shape[0] >= _CELLS[1] and now.shape[1] >= _CELLS[0]
-    if shrunk and cv2.norm(before, now, cv2.NORM_L1) < _CHANGED * (_DIFFERS - 1) * now.size:
+    shrunk = now.shape[0] >= PIECES.cells[1] and now.shape[1] >= PIECES.cells[0]
+    if shrunk and cv2.norm(before, now, cv2.NORM_L1) < PIECES.changed * (PIECES.differs - 1) * now.size:
         return False
-    cells, cells_now = (cv2.resize(luma, _CELLS, interpolation=cv2.INTER_AREA) for luma in (before, now))
-    return float(np.mean(cv2.absdiff(cells, cells_now) > _DIFFERS)) > _CHANGED
+    cells, cells_now = (cv2.resize(luma, PIECES.cells, interpolation=cv2.INTER_AREA) for luma in (before, now))
+    return float(np.mean(cv2.absdiff(cells, cells_now) > PIECES.differs)) > PIECES.changed

@@ -16,22 +16,11 @@ from numpy.typing import NDArray
 
 from sonolearn.cleaning.sector import Sector
 from sonolearn.cleaning.shapes import fit_shape
+from sonolearn.cleaning.thresholds import THRESHOLDS
 from sonolearn.scans.scan import Pixels, Region
 
 Mask = NDArray[np.uint8]
-
-_STRIPS = (2, 3)  # RegionSpatialFormat of M-mode and spectral Doppler (PS3.3 C.8.5.5.1.1)
-_LEAST_STRIP = 0.08  # share of the screen that such a region takes at least
-_ONE_PICTURE = 0.05  # misfit up to which one outline explains one area
-_TWO_PICTURES = 0.08  # cost of one outline around two areas, black in between counted, from which on they are two
-_ALIKE = 0.35  # area of a second picture by the first one's, at least
-_WIDE = 1.3  # width of a strip by its height, at least
-_PANEL = 0.08  # area of a further picture or strip by the largest one's, at least
-_RECTANGULAR = 0.88  # share of its box that the hull of a strip fills
-_SAME = 0.85  # overlap of the outlines of two pictures of a split screen, laid upon each other
-_FAINT, _TRACE = 3, 0.007  # grey levels of the faintest echoes, and the share of the screen that they cover
-_LIT = 25  # grey levels by which something can be seen
-_PAGE = 0.04  # share of the screen that a page of text covers at least
+LAYOUT = THRESHOLDS.layout
 
 
 def several(
@@ -48,12 +37,12 @@ def several(
     """
     sizes = [(r.x1 - r.x0) * (r.y1 - r.y0) for r in regions]
     if any(
-        r.spatial_format in _STRIPS and size > _LEAST_STRIP * height * width
+        r.spatial_format in LAYOUT.strips and size > LAYOUT.least_strip * height * width
         for r, size in zip(regions, sizes, strict=True)
     ):
         return "spectral"
     tissue = sorted(size for r, size in zip(regions, sizes, strict=True) if r.spatial_format == 1 and r.data_type == 1)
-    if len(tissue) > 1 and tissue[-2] > _ALIKE * tissue[-1]:
+    if len(tissue) > 1 and tissue[-2] > LAYOUT.alike * tissue[-1]:
         return "split"
     if sector.panels is None or sector.shape is None or sector.source == "dicom":
         return ""
@@ -64,7 +53,7 @@ def _by_areas(panels: Mask, misfit: float, cine: bool) -> Literal["", "split", "
     _, labels, stats, _ = cv2.connectedComponentsWithStats(panels, connectivity=8)
     areas = stats[:, cv2.CC_STAT_AREA]
     order = [n for n in np.argsort(-areas) if n != 0]
-    large = [(labels == n).astype(np.uint8) for n in order if areas[n] > _PANEL * areas[order[0]]]
+    large = [(labels == n).astype(np.uint8) for n in order if areas[n] > LAYOUT.panel * areas[order[0]]]
     boxes = [cv2.boundingRect(panel) for panel in large]
     for first, second in itertools.combinations(range(len(large)), 2):
         if _same_outline(large[first], boxes[first], large[second], boxes[second]):
@@ -72,9 +61,10 @@ def _by_areas(panels: Mask, misfit: float, cine: bool) -> Literal["", "split", "
     for first, second in itertools.permutations(range(len(large)), 2):
         if _is_strip(large[first], boxes[first], boxes[second]):
             return "spectral"
-    if cine and len(large) > 1 and areas[order[1]] > _ALIKE * areas[order[0]] and _apart(boxes[0], boxes[1], panels):
+    two = len(large) > 1 and areas[order[1]] > LAYOUT.alike * areas[order[0]]
+    if cine and two and _apart(boxes[0], boxes[1], panels):
         return "split"
-    if cine and len(large) == 1 and misfit > _ONE_PICTURE:
+    if cine and len(large) == 1 and misfit > LAYOUT.one_picture:
         return _touching(large[0])
     return ""
 
@@ -82,31 +72,33 @@ def _by_areas(panels: Mask, misfit: float, cine: bool) -> Literal["", "split", "
 def _apart(box: Sequence[int], other: Sequence[int], panels: Mask) -> bool:
     """Whether empty columns part two areas, and no one outline explains them: beams meet near the probe."""
     left, right = sorted((box, other), key=lambda b: b[0])
-    return left[0] + left[2] < right[0] and fit_shape(panels).cost > _TWO_PICTURES
+    return left[0] + left[2] < right[0] and fit_shape(panels).cost > LAYOUT.two_pictures
 
 
 def _is_strip(panel: Mask, box: Sequence[int], other: Sequence[int]) -> bool:
     """Whether an area is a wide rectangle below or above another, and not the rest of the same picture."""
     x, y, wide, tall = box
-    apart = y >= other[1] + 0.9 * other[3] or y + tall <= other[1] + 0.1 * other[3]
-    inset = max(abs(x - other[0]), abs(x + wide - other[0] - other[2])) > 0.1 * wide
+    apart = y >= other[1] + (1 - LAYOUT.overlap) * other[3] or y + tall <= other[1] + LAYOUT.overlap * other[3]
+    inset = max(abs(x - other[0]), abs(x + wide - other[0] - other[2])) > LAYOUT.overlap * wide
     hull = cv2.contourArea(cv2.convexHull(np.asarray(cv2.findNonZero(panel))))
-    return apart and inset and wide > _WIDE * tall and hull > _RECTANGULAR * (wide - 1) * (tall - 1)
+    return apart and inset and wide > LAYOUT.wide * tall and hull > LAYOUT.rectangular * (wide - 1) * (tall - 1)
 
 
 def _same_outline(first: Mask, box: Sequence[int], second: Mask, other: Sequence[int]) -> bool:
     """Whether two areas side by side have one outline: a picture that a shadow cuts has two halves that differ."""
     (x, y, wide, tall), (u, v, wider, taller) = box, other
-    beside = abs(y - v) < 0.1 * tall and (x + wide <= u + 0.1 * wide or u + wider <= x + 0.1 * wide)
-    below = abs(x - u) < 0.1 * wide and (y + tall <= v + 0.1 * tall or v + taller <= y + 0.1 * tall)
-    if not (beside or below) or not 0.85 < wide / wider < 1.18 or not 0.85 < tall / taller < 1.18:
+    slack_x, slack_y = LAYOUT.overlap * wide, LAYOUT.overlap * tall
+    beside = abs(y - v) < slack_y and (x + wide <= u + slack_x or u + wider <= x + slack_x)
+    below = abs(x - u) < slack_x and (y + tall <= v + slack_y or v + taller <= y + slack_y)
+    low, high = LAYOUT.sides
+    if not (beside or below) or not (low < wide / wider < high and low < tall / taller < high):
         return False
     hulls = []
     for mask, (left, top) in ((first, (x, y)), (second, (u, v))):
         canvas = np.zeros((max(tall, taller), max(wide, wider)), np.uint8)
         corners = np.asarray(cv2.convexHull(np.asarray(cv2.findNonZero(mask))))
         hulls.append(np.asarray(cv2.fillConvexPoly(canvas, corners - (left, top), 1), np.uint8))
-    return float((hulls[0] & hulls[1]).sum()) > _SAME * float((hulls[0] | hulls[1]).sum())
+    return float((hulls[0] & hulls[1]).sum()) > LAYOUT.same * float((hulls[0] | hulls[1]).sum())
 
 
 def _touching(area: Mask) -> Literal["", "split"]:
@@ -114,7 +106,7 @@ def _touching(area: Mask) -> Literal["", "split"]:
     for axis in (0, 1):
         profile = area.sum(axis=axis)
         lit = np.flatnonzero(profile)
-        low, high = lit[0] + (lit[-1] - lit[0]) * 3 // 10, lit[0] + (lit[-1] - lit[0]) * 7 // 10
+        low, high = (lit[0] + (lit[-1] - lit[0]) * tenths // 10 for tenths in (3, 7))
         if high <= low:
             continue
         cut = low + int(profile[low:high].argmin())
@@ -130,8 +122,8 @@ def nothing(frame: Pixels) -> Literal["blank", "dark", "menu"]:
     """What a frame (H, W) without an ultrasound picture shows."""
     small = np.asarray(cv2.resize(frame, (320, 240), interpolation=cv2.INTER_AREA), np.uint8)
     background = int(np.bincount(small.ravel(), minlength=256).argmax())
-    if np.mean(cv2.absdiff(small, np.full_like(small, background)) > _LIT) > _PAGE:
+    if np.mean(cv2.absdiff(small, np.full_like(small, background)) > LAYOUT.lit) > LAYOUT.page:
         return "menu"
     # Without letters and lines: what is left are echoes, however faint.
     areas = cv2.absdiff(cv2.medianBlur(small, 7), np.full_like(small, background))
-    return "dark" if np.mean(areas > _FAINT) > _TRACE else "blank"
+    return "dark" if np.mean(areas > LAYOUT.faint) > LAYOUT.trace else "blank"

@@ -17,22 +17,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonolearn.cleaning.thresholds import THRESHOLDS
+
 ShapeName = Literal["fan", "quadrilateral", "hull"]
 Mask = NDArray[np.uint8]
 Points = NDArray[np.float64]
 Window = tuple[float, float, float, float]
 
-_MISSED = 3.0  # cost of an echo that is left out
-_DARK = 0.35  # cost of a black pixel among echoes that is taken in
-_BEYOND = 1.0  # cost of a pixel beyond all echoes that is taken in
-_SLACK = {"fan": 0.0, "quadrilateral": 0.01, "hull": 0.06}  # what a freer shape must gain, in shares of the area
-_FLAT_SIDE = 0.3  # share of a side of the bounding box that echoes reach where a window cuts the picture off
+OUTLINE = THRESHOLDS.outline
+_SLACK = {"fan": 0.0, "quadrilateral": OUTLINE.slack_quadrilateral, "hull": OUTLINE.slack_hull}
 _FREE = (-math.inf, -math.inf, math.inf, math.inf)
-# Of a half picture: angle of the side near the upright by that of the other one, the other one's angle, the width of a
-# band along a side, bands further in to compare it with, and the grey of one by the other.
-_UPRIGHT, _WIDEST, _SIDE, _INNER, _OUTER, _FADED = 0.3, 1.0, 0.08, (0.2, 0.4), (0.6, 0.8), 0.42
-_STARTS, _STEPS, _LAST_STEPS = 2, 250, 90  # wedges that are refined, and how often each fan is tried
-_FINER = 5
 _ARC = np.linspace(-1, 1, 33)
 
 
@@ -53,9 +47,9 @@ class Shape:
     def draw(self, height: int, width: int) -> Mask:
         """(height, width) 0 or 1: the pixels whose middle is inside."""
         # fillPoly also takes the pixels that the border runs through; drawn finer, that is less than half a pixel.
-        finer = self.scaled(_FINER)
-        canvas = np.zeros((height * _FINER, width * _FINER), np.uint8)
-        return _filled(finer.outline, finer.window, canvas)[_FINER // 2 :: _FINER, _FINER // 2 :: _FINER].copy()
+        times = OUTLINE.finer
+        finer, canvas = self.scaled(times), np.zeros((height * times, width * times), np.uint8)
+        return _filled(finer.outline, finer.window, canvas)[times // 2 :: times, times // 2 :: times].copy()
 
     def area(self) -> float:
         """Area inside the outline in px, whatever the window."""
@@ -120,7 +114,7 @@ def mirrored(fan: Shape, grey: Mask) -> Shape:
     """
     x, y, near, far, first, second = _beams(fan.outline)
     inner, outer = sorted((first, second), key=abs)
-    if abs(inner) > _UPRIGHT * abs(outer) or abs(outer) > _WIDEST:
+    if abs(inner) > OUTLINE.upright * abs(outer) or abs(outer) > OUTLINE.widest:
         return fan
     left, top, right, bottom = fan.window
 
@@ -130,7 +124,8 @@ def mirrored(fan: Shape, grey: Mask) -> Shape:
         band = _fan(np.array([x, y, near, far, (low + high) / 2, abs(high - low) / 2]))
         return cv2.mean(grey, _filled(band, fan.window, np.zeros(grey.shape, np.uint8)))[0]
 
-    if level(0, _SIDE) > _FADED * level(*_INNER) or level(1 - _SIDE, 1) < _FADED * level(*_OUTER):
+    fades_inside = level(0, OUTLINE.side) <= OUTLINE.faded * level(*OUTLINE.inner)
+    if not fades_inside or level(1 - OUTLINE.side, 1) < OUTLINE.faded * level(*OUTLINE.outer):
         return fan
     window = (left if inner == second else -math.inf, top, right if inner == first else math.inf, bottom)
     return replace(fan, outline=_fan(np.array([x, y, near, far, 0.0, abs(outer)])), window=window)
@@ -164,10 +159,10 @@ class _Cost:
 
     def __init__(self, echoes: Mask, hull: Points) -> None:
         inside = _filled(hull, _FREE, np.zeros(echoes.shape, np.uint8))
-        self.weights = np.where(inside > 0, np.float32(_DARK), np.float32(_BEYOND))
-        self.weights[echoes > 0] = -_MISSED
+        self.weights = np.where(inside > 0, np.float32(OUTLINE.dark), np.float32(OUTLINE.beyond))
+        self.weights[echoes > 0] = -OUTLINE.missed
         self.area = float(inside.sum())
-        self.all_missed = _MISSED * float(np.count_nonzero(echoes))
+        self.all_missed = OUTLINE.missed * float(np.count_nonzero(echoes))
 
     def __call__(self, outline: Points, window: Window) -> float:
         taken = _filled(outline, window, np.zeros(self.weights.shape, np.float32))
@@ -175,7 +170,8 @@ class _Cost:
 
     def misfit(self, shape: Shape) -> float:
         taken = _filled(shape.outline, shape.window, np.zeros(self.weights.shape, np.uint8)) > 0
-        return shape.cost - _DARK * float(np.count_nonzero(taken & (self.weights == np.float32(_DARK)))) / self.area
+        dark = np.count_nonzero(taken & (self.weights == np.float32(OUTLINE.dark)))
+        return shape.cost - OUTLINE.dark * float(dark) / self.area
 
 
 def _quadrilaterals(hull: Points, box: Window) -> Iterator[Points]:
@@ -196,7 +192,7 @@ def _window(echoes: Mask, box: Window) -> Window:
     part = echoes[top : bottom + 1, left : right + 1]
     reached = (part[:, :2].any(axis=1), part[:2].any(axis=0), part[:, -2:].any(axis=1), part[-2:].any(axis=0))
     sides = [
-        side if side_reached.mean() > _FLAT_SIDE else free
+        side if side_reached.mean() > OUTLINE.flat_side else free
         for side, free, side_reached in zip(box, _FREE, reached, strict=True)
     ]
     return sides[0], sides[1], sides[2], sides[3]
@@ -208,7 +204,7 @@ def _best_fan(echoes: Mask, hull: Points, cost: _Cost, window: Window) -> Shape 
     lit = np.stack([columns, rows], 1) * 2.0
     starts = []
     for apex, axis, half in _wedges(hull):
-        near, far = np.percentile(np.hypot(*(lit - apex).T), (0.3, 99.7))
+        near, far = np.percentile(np.hypot(*(lit - apex).T), OUTLINE.ends)
         start = np.array([*apex, near, far, axis, half])
         starts.append((cost(_fan(start), window), *start.tolist()))
     if not starts:
@@ -219,10 +215,11 @@ def _best_fan(echoes: Mask, hull: Points, cost: _Cost, window: Window) -> Shape 
     half_window = (left / 2, top / 2, right / 2, bottom / 2)
     size = np.array([0.5, 0.5, 0.5, 0.5, 1, 1])
     refined = [
-        _refined(np.array(start[1:]) * size, coarse, half_window, 1.0, _STEPS) for start in sorted(starts)[:_STARTS]
+        _refined(np.array(start[1:]) * size, coarse, half_window, 1.0, OUTLINE.steps)
+        for start in sorted(starts)[: OUTLINE.starts]
     ]
     best, _ = min(refined, key=lambda found: found[1])
-    parameters, found_cost = _refined(best / size, cost, window, 0.25, _LAST_STEPS)
+    parameters, found_cost = _refined(best / size, cost, window, 0.25, OUTLINE.last_steps)
     return Shape("fan", _fan(parameters), window, found_cost)
 
 
@@ -242,24 +239,26 @@ def _refined(start: Points, cost: _Cost, window: Window, spread: float, steps: i
 def _wedges(hull: Points) -> Iterator[tuple[Points, float, float]]:
     """Apex, direction (radians from straight down, to the right) and half opening of pairs of long hull edges."""
     length = cv2.arcLength(hull.astype(np.float32)[:, None], True)
-    corners = np.asarray(cv2.approxPolyDP(hull.astype(np.float32)[:, None], 0.008 * length, True), np.float64)[:, 0]
+    simplified = cv2.approxPolyDP(hull.astype(np.float32)[:, None], OUTLINE.hull_corner * length, True)
+    corners = np.asarray(simplified, np.float64)[:, 0]
     edges = [(a, b) for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True)]
-    long = [(a, b) for a, b in edges if np.hypot(*(b - a)) > 0.06 * length]
+    long = [(a, b) for a, b in edges if np.hypot(*(b - a)) > OUTLINE.long_edge * length]
     middle = hull.mean(axis=0)
     for (a, b), (c, d) in itertools.combinations(long, 2):
         u, v = b - a, d - c
         cross = u[0] * v[1] - u[1] * v[0]
-        if abs(cross) < 0.1 * np.hypot(*u) * np.hypot(*v):
+        if abs(cross) < OUTLINE.parallel * np.hypot(*u) * np.hypot(*v):
             continue
         apex = a + u * ((c - a)[0] * v[1] - (c - a)[1] * v[0]) / cross
         # Both edges must lead away from the apex, not run across it.
         ends = [sorted(((p - apex), (q - apex)), key=lambda w: float(np.hypot(*w))) for p, q in ((a, b), (c, d))]
-        if any(near @ far < 0 and np.hypot(*near) > 0.1 * np.hypot(*far) for near, far in ends):
+        if any(near @ far < 0 and np.hypot(*near) > OUTLINE.across * np.hypot(*far) for near, far in ends):
             continue
         first, second = (math.atan2(*far) for _, far in ends)
         turn = math.remainder(second - first, 2 * math.pi)
         axis = first + turn / 2
-        if 0.1 < abs(turn) < 2.4 and (middle - apex) @ (math.sin(axis), math.cos(axis)) > 0:
+        low, high = OUTLINE.opening
+        if low < abs(turn) < high and (middle - apex) @ (math.sin(axis), math.cos(axis)) > 0:
             yield apex, axis, abs(turn) / 2
 
 

@@ -10,18 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from sonolearn.checksums import checksum_of
-from sonolearn.cleaning.clean import Cleaned, Example, clean
-from sonolearn.cleaning.marks import words
-from sonolearn.cleaning.similar import after, before, fingerprint, sheet
+from sonolearn.cleaning.clean import Cleaned, clean
+from sonolearn.cleaning.pictures import sheet_of, text_crops
+from sonolearn.cleaning.similar import fingerprint
 from sonolearn.config import CleaningConfig
 from sonolearn.console import UserError
 from sonolearn.runs import hash_of, naming_disk_errors, read_json, write_json, writing
@@ -29,48 +26,6 @@ from sonolearn.scans.find import open_guarded, own_fault
 from sonolearn.scans.scan import Pixels, Rejected, Scan
 from sonolearn.store.pseudonyms import Pseudonyms
 from sonolearn.store.review import keep_crops
-
-_WORDS = 20  # of a scan at most
-_TALL, _WIDE = 48, 360  # px of a crop at most: enough to read a word
-_MARGIN = 4  # px around a word, and a third of its height
-_QUALITY = 85
-
-
-def sheet_of(examples: Sequence[Example]) -> bytes:
-    """A JPEG of one to three frames, each screen left of its clean frame, that shows no text as it is."""
-    return sheet([(_before(example), None if example.clean is None else after(example.clean)) for example in examples])
-
-
-def _before(example: Example) -> Pixels:
-    shape = example.sector.shape if example.sector else None
-    marks = None if example.marks is None else example.marks > 0
-    # A frame that was left out was not searched for text, so none of it is shown clearly.
-    hidden = marks if example.clean is not None else np.ones(example.screen.shape[:2], np.bool_)
-    outline, window = (shape.outline, shape.window) if shape else (None, None)
-    return before(example.screen, outline, window, marks, hidden)
-
-
-def text_crops(examples: Sequence[Example]) -> list[bytes]:
-    """Small JPEGs, as it was on the screen, of what looks like text inside the sector: of the frame with most of it."""
-    return max((list(_words(example)) for example in examples), key=len, default=[])
-
-
-def _words(example: Example) -> Iterator[bytes]:
-    """A JPEG a word, from top to bottom."""
-    boxes = words(example.marks) if example.clean is not None and example.marks is not None else []
-    for left, top, wide, tall in sorted(boxes, key=lambda box: (box[1], box[0]))[:_WORDS]:
-        margin = _MARGIN + tall // 3
-        rows = slice(max(0, top - margin), top + tall + margin)
-        yield _jpeg(example.screen[rows, max(0, left - margin) : left + wide + margin])
-
-
-def _jpeg(pixels: Pixels) -> bytes:
-    scale = min(1.0, _TALL / pixels.shape[0], _WIDE / pixels.shape[1])
-    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    _, jpeg = cv2.imencode(".jpg", small[..., ::-1] if small.ndim == 3 else small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return jpeg.tobytes()
-
 
 PARTS_FOLDER = "parts"
 Row = dict[str, Any]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sonolearn.cleaning.similar import SIDE, after, before, sheet
+from sonolearn.cleaning.pictures import SIDE, after, before, sheet
 
 HEIGHT, WIDTH = 480, 640
 NAMES = ("Ashdown, Hedy 120487", "Kaya, Holt 010199", "WWWWW MMMMM 88888", "il. lij, 1111")

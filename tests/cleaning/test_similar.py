@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter
 
 from sonolearn.cleaning.grey import fit
-from sonolearn.cleaning.similar import NEAR, Print, Thinner, fingerprint, near_pairs, same_picture
+from sonolearn.cleaning.similar import Print, Thinner, fingerprint, near_pairs, same_picture
+from sonolearn.cleaning.thresholds import THRESHOLDS
 from sonolearn.scans.scan import Pixels
 
 SIZE = 256
@@ -68,7 +70,7 @@ def test_a_copy_is_found(made: Callable[[Pixels], Pixels]) -> None:
     for number in range(5):
         original = still(number)
         copy = made(original)
-        assert bits_between(fingerprint(original), fingerprint(copy)) <= NEAR
+        assert bits_between(fingerprint(original), fingerprint(copy)) <= THRESHOLDS.similar.near
         assert same_picture(original, copy)
 
 
@@ -115,7 +117,7 @@ def test_near_pairs_are_those_of_brute_force(count: int, limit: int, seed: int, 
         prints[i] = prints[i + 1] ^ (np.uint64(1) << rng.integers(0, 64, 4, dtype=np.uint64))
     expected = [(i, j) for i, j in combinations(range(count), 2) if bits_between(prints[i], prints[j]) <= limit]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sonolearn.cleaning.similar._BLOCK", block)
+        patch.setattr("sonolearn.cleaning.similar.SIMILAR", replace(THRESHOLDS.similar, block=block))
         assert near_pairs(prints, limit) == expected
 
 
