@@ -19,7 +19,7 @@ from sonolearn.config import PredictConfig, PrepareConfig
 from sonolearn.console import for_terminal, no_formula, one_line
 from sonolearn.reports.figures import STYLE
 from sonolearn.reports.page import write_page
-from sonolearn.store.audit import write_review
+from sonolearn.store.review import write_review
 from sonolearn.store.store import Store
 
 MARKUP = """<img src=x onerror="document.title='owned'"><i data-owned>"""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sonolearn.store.audit import write_review
+from sonolearn.store.review import write_review
 
 
 def crop(shade: int) -> bytes:

@@ -1,11 +1,7 @@
-"""Crops of text that was found inside sectors. They are readable, so they lie in the private folder, never in a store.
-
-A scan's crops are one JSON file, which no search for images takes for a scan.
-"""
+"""The report of a store: what was kept, what was left out, and which scans deserve a look before one goes on."""
 
 from __future__ import annotations
 
-import base64
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from sonolearn.pages import grouped, percent, template
-from sonolearn.runs import flat, read_json, write_text, writing
+from sonolearn.runs import flat, write_text
 
 COST = 0.05  # of an outline: echoes and fitted shape visibly disagree
 MARKS = 0.03  # share of a sector: callipers and a label take less, wrongly painted tissue more
@@ -61,21 +57,20 @@ def doubts(scan: Mapping[str, Any], cropped: bool) -> list[Doubt]:
     return sorted(found, key=lambda doubt: -doubt.weight)
 
 
-def left_out(scan: Mapping[str, Any]) -> dict[str, int]:
-    """Frames of a scan that were left out, by reason, most first."""
-    text = scan["refused_frames"]
-    counts: dict[str, int] = json.loads(text) if isinstance(text, str) and text else {}
+def left_out(refused_frames: object) -> dict[str, int]:
+    """Frames of a scan that were left out, by reason, most first, from the column `refused_frames`."""
+    counts: dict[str, int] = json.loads(refused_frames) if isinstance(refused_frames, str) and refused_frames else {}
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def left_out_share(scan: Mapping[str, Any]) -> float:
     """Share of the frames read that were left out, 0 to 1."""
-    return sum(left_out(scan).values()) / max(1, int(scan["taken"]))
+    return sum(left_out(scan["refused_frames"]).values()) / max(1, int(scan["taken"]))
 
 
 def reasons_of(scan: Mapping[str, Any]) -> str:
     """Reasons and numbers of the frames left out, such as "doppler 12, frozen 3"; empty where there are none."""
-    return ", ".join(f"{reason} {grouped(count)}" for reason, count in left_out(scan).items())
+    return ", ".join(f"{reason} {grouped(count)}" for reason, count in left_out(scan["refused_frames"]).items())
 
 
 PAGE, PICTURES = "report.html", "report"
@@ -142,7 +137,7 @@ def _totals(scans: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, int]:
         "Patients": scans["patient"].nunique(),
         "Machines": len({row["machine"] for row in _rows(scans) if row["machine"]}),
         "Frames kept": int(scans["frames"].sum()),
-        "Frames left out": sum(sum(left_out(row).values()) for row in _rows(scans)),
+        "Frames left out": sum(sum(left_out(row["refused_frames"]).values()) for row in _rows(scans)),
         "Scans with marks": int((scans["marks"] > 0).sum()),
         "Texts inside": int(scans["texts"].sum()),
     }
@@ -152,7 +147,7 @@ def _frames(scans: pd.DataFrame) -> list[tuple[str, int, float]]:
     """What became of the frames read: words, number, share of all; kept first, then the reasons, most first."""
     counts: Counter[str] = Counter()
     for row in _rows(scans):
-        counts.update(left_out(row))
+        counts.update(left_out(row["refused_frames"]))
     return _with_shares([("kept", int(scans["frames"].sum())), *counts.most_common()])
 
 
@@ -174,7 +169,7 @@ def _machines(kept: Sequence[tuple[Row, list[Doubt]]]) -> list[dict[str, Any]]:
     for name, count in names.most_common():
         of_it = [(row, found) for row, found in kept if row["machine"] == name]
         frames = sum(int(row["frames"]) for row, _ in of_it)
-        lost = sum(sum(left_out(row).values()) for row, _ in of_it)
+        lost = sum(sum(left_out(row["refused_frames"]).values()) for row, _ in of_it)
         table.append({
             "name": name, "scans": count, "patients": len({row["patient"] for row, _ in of_it}), "frames": frames,
             "left_out": lost / max(1, frames + lost), "doubted": sum(bool(found) for _, found in of_it),
@@ -228,58 +223,3 @@ def _rows(table: pd.DataFrame) -> list[Row]:
     texts = [n for n in ("machine", "kind", "shape", "picture", "reason", "message", "refused_frames") if n in table]
     rows: list[Row] = table.fillna(dict.fromkeys(texts, "")).to_dict("records")  # type: ignore[assignment]
     return rows
-
-
-def write_review(file: Path, crops: Sequence[tuple[str, str, bytes]]) -> None:
-    """Write the page, whole or not at all, readable for its owner only; it needs no other file.
-
-    Args:
-        file: the HTML file, in the private folder.
-        crops: pseudonym of the scan, kind (such as "text") and JPEG of each; scans are shown in the given order.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    scans: dict[str, list[dict[str, str]]] = {}
-    for scan, kind, jpeg in crops:
-        picture = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-        scans.setdefault(scan, []).append({"kind": kind, "picture": picture})
-    page = template("review.html.j2", grouped=grouped).render(
-        title="Text found inside ultrasound pictures", scans=scans, count=len(crops)
-    )
-    with writing(file) as temporary:
-        temporary.touch(mode=0o600)
-        temporary.write_text(page, encoding="utf-8")
-
-
-TEXT_FOLDER, REVIEW = "texts", "review.html"
-
-
-def keep_crops(private: Path, name: str, crops: Sequence[bytes]) -> None:
-    """Write the crops of a part, JPEGs, readable for their owner only; none takes those of an earlier cleaning away.
-
-    Raises:
-        UserError: the private folder cannot be written.
-    """
-    file = private / TEXT_FOLDER / f"{name}.json"
-    if not crops:
-        file.unlink(missing_ok=True)
-        return
-    with writing(file) as temporary:
-        temporary.touch(mode=0o600)
-        temporary.write_text(json.dumps([base64.b64encode(crop).decode() for crop in crops]), encoding="ascii")
-
-
-def write_texts_page(private: Path) -> int:
-    """Write `review.html` of all crops of the private folder.
-
-    Returns:
-        The number of scans with crops.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    files = sorted((private / TEXT_FOLDER).glob("S-*.json"))
-    crops = [(file.stem, "text", base64.b64decode(crop)) for file in files for crop in read_json(file)]
-    write_review(private / REVIEW, crops)
-    return len(files)
