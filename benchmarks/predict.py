@@ -39,7 +39,7 @@ from sonolearn.deploy.results import Classified, write_scan, write_tables
 from sonolearn.deploy.runtime import Runtime, make_runtime, session_of
 from sonolearn.planes.saved import ClassifierCard, PlaneNetwork, save_classifier
 from sonolearn.ssl.encoders import Card, build
-from sonolearn.store.parts import content_hash
+from sonolearn.store.cleaned_scan import content_hash
 
 THREADS = 2
 PEER_BATCH = 16

@@ -17,8 +17,10 @@ import pytest
 
 from sonolearn import cli
 from sonolearn.config.data import REASONS
+from sonolearn.store.cleaned_scan import REJECTED_COLUMNS, SCAN_COLUMNS
+from sonolearn.store.duplicates import DUPLICATE_COLUMNS
 from sonolearn.store.pseudonyms import SOURCE_COLUMNS
-from sonolearn.store.write import DUPLICATE_COLUMNS, LABEL_COLUMNS, REJECTED_COLUMNS, SCAN_COLUMNS
+from sonolearn.store.write import LABEL_COLUMNS
 from sonolearn.study.plan import read_plan
 from sonolearn.study.results import RESULTS
 

@@ -12,7 +12,7 @@ from benchmarks.fuzzing.scan_files import write_dicoms, write_stills, write_vide
 from sonolearn.config import CleaningConfig
 from sonolearn.scans.find import open_guarded
 from sonolearn.scans.scan import Rejected
-from sonolearn.store.parts import Options, Task, make_part
+from sonolearn.store.cleaned_scan import CleanedScan, Options, RejectedScan, Task, make_part
 from sonolearn.store.prepare import run_tasks
 from sonolearn.store.pseudonyms import Pseudonyms
 
@@ -40,10 +40,8 @@ def _attempt(base: Path, work: Path, rng: Rng) -> None:
 def _prepared(file: Path, work: Path) -> None:
     """Read, clean and write a scan; raise its rejection."""
     row = make_part(Task((file,), work / "parts", work / "private", OPTIONS, Pseudonyms(b"0" * 32)))
-    if row.get("reason") == "failed":
-        raise OwnFault(row["message"])
-    if "reason" in row:
-        raise Rejected(row["reason"], row["message"])
+    if isinstance(row, RejectedScan):
+        raise OwnFault(row.message) if row.reason == "failed" else Rejected(row.reason, row.message)
 
 
 def beside_a_sound_one(file: Path, base: Path, work: Path) -> bool:
@@ -52,7 +50,7 @@ def beside_a_sound_one(file: Path, base: Path, work: Path) -> bool:
     sound = next(path for path in sorted(base.iterdir()))
     tasks = [Task((path,), work / "parts", work / "private", OPTIONS, Pseudonyms(b"0" * 32)) for path in (file, sound)]
     damaged, good = run_tasks(tasks, workers=2)
-    return damaged.get("reason") == "crash" and good.get("frames", 0) > 0
+    return isinstance(damaged, RejectedScan) and damaged.reason == "crash" and isinstance(good, CleanedScan)
 
 
 KINDS = (

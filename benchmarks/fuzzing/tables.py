@@ -10,10 +10,10 @@ from benchmarks.fuzzing.damage import Rng, damaged_bytes, damaged_table, pick
 from benchmarks.fuzzing.kind import Kind
 from benchmarks.fuzzing.scan_files import sector
 from sonolearn.config import Columns
-from sonolearn.store.items import labelled_items
 from sonolearn.store.labelling import check_patients
 from sonolearn.store.labels import read_labels
 from sonolearn.store.pseudonyms import Pseudonyms
+from sonolearn.store.sources import labelled_sources
 
 PATTERNS = (None, None, r"p(\d+)", r"^(.)(.)?", r"x*", r"(?P<a>p\d)|(q)")
 NAMES = ("4CH", "LVOT", "a b", "=1+1", "<b>", "ü", "..", "con", "-", "4ch ", "nan", "x" * 200)
@@ -46,7 +46,7 @@ def _attempt(base: Path, work: Path, rng: Rng) -> None:
     read = read_labels(table, Columns(), pattern)
     pseudonyms = Pseudonyms(b"0" * 32)
     check_patients(table, read, pseudonyms)
-    labelled_items(read, pattern, pseudonyms)
+    labelled_sources(read, pattern, pseudonyms)
 
 
 def _folders(work: Path, rng: Rng) -> None:

@@ -22,7 +22,7 @@ from sonolearn.cleaning.clean import clean
 from sonolearn.config import CleaningConfig, Columns, PrepareConfig
 from sonolearn.console import Interrupted, UserError
 from sonolearn.scans.find import open_scan
-from sonolearn.store import parts
+from sonolearn.store import cleaned_scan
 from sonolearn.store.prepare import prepare
 from sonolearn.store.pseudonyms import open_private, read_sources
 from sonolearn.store.store import Store
@@ -110,7 +110,8 @@ def test_a_store_grows_without_reading_again_what_it_has(tmp_path: Path, monkeyp
     whole = prepare([folder / "p2_b.mp4", folder / "cine"], tmp_path / "whole", None, CONFIG)
     prepare([folder / "p2_b.mp4"], tmp_path / "store", None, CONFIG)
     read: list[Path] = []
-    monkeypatch.setattr(parts, "content_hash", lambda paths, real=parts.content_hash: read.extend(paths) or real(paths))
+    real = cleaned_scan.content_hash
+    monkeypatch.setattr(cleaned_scan, "content_hash", lambda paths: read.extend(paths) or real(paths))
     grown = prepare([folder / "p2_b.mp4", folder / "cine"], tmp_path / "store", None, CONFIG)
     assert folder / "p2_b.mp4" not in read
     assert len(read) == 5

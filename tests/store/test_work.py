@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from sonolearn.config import CleaningConfig
-from sonolearn.store.parts import Options, Task
+from sonolearn.store.cleaned_scan import Options, Task
 from sonolearn.store.prepare import longest_first
 from sonolearn.store.pseudonyms import Pseudonyms, open_private
 
@@ -35,6 +35,8 @@ def test_a_file_that_is_gone_is_begun_last_and_stops_nothing(tmp_path: Path) -> 
     assert longest_first(tasks) == [0, 1]
 
 
-def test_a_process_that_reads_scans_imports_neither_torch_nor_pandas() -> None:
-    said = "import sys, sonolearn.store.parts; print([m for m in ('torch', 'pandas', 'h5py') if m in sys.modules])"
+def test_a_process_that_cleans_scans_imports_neither_torch_nor_pandas() -> None:
+    said = (
+        "import sys, sonolearn.store.cleaned_scan; print([m for m in ('torch', 'pandas', 'h5py') if m in sys.modules])"
+    )
     assert subprocess.run([sys.executable, "-c", said], check=True, capture_output=True, text=True).stdout == "[]\n"

@@ -27,9 +27,9 @@ from sonolearn.deploy.runtime import Runtime, make_runtime
 from sonolearn.planes.head import Probabilities
 from sonolearn.runs import claim, hash_file, naming_disk_errors, paths_of, plain
 from sonolearn.scans.find import find_sources
-from sonolearn.store.items import Item, outside_stores, remember, unlabelled_items
-from sonolearn.store.parts import content_hash
+from sonolearn.store.cleaned_scan import content_hash
 from sonolearn.store.pseudonyms import Pseudonyms, open_private, private_folder
+from sonolearn.store.sources import SourceScan, outside_stores, remember, unlabelled_sources
 
 UNHASHED = ("classifier", "batch", "threads", "engine")
 """Options that do not change results, beyond the last digits of a probability; the classifier counts by its content."""
@@ -63,7 +63,7 @@ def predict(paths: Sequence[Path], out: Path, config: PredictConfig) -> pd.DataF
     read = {"classifier": hash_file(classifier.file), "key": pseudonyms.key_id}
     claim(out, "predict", dataclasses.replace(config, classifier=None), read, UNHASHED)
     _warn_of_other_cleaning(classifier, config)
-    items = unlabelled_items(sources, None, pseudonyms)
+    items = unlabelled_sources(sources, None, pseudonyms)
     try:
         with naming_disk_errors(out):
             waiting = _waiting(items, out, pseudonyms)
@@ -93,7 +93,7 @@ def classify_scans(
 
 
 def _classify(
-    items: Sequence[Item],
+    items: Sequence[SourceScan],
     classifier: Classifier,
     runtime: Runtime,
     out: Path,
@@ -101,7 +101,7 @@ def _classify(
     config: PredictConfig,
 ) -> None:
     """Classify and write the scans of the items; each item learns its outcome."""
-    by_name = {str(item.row["scan"]): item for item in items}
+    by_name = {item.scan: item for item in items}
     scans = [Reading(name, item.source.paths) for name, item in by_name.items()]
     classified, started = Classified(), time.perf_counter()
     with progress("classifying scans", len(scans)) as bar:
@@ -113,15 +113,16 @@ def _classify(
             item = by_name[scan.name]
             known = scan.patient_id
             item.patient = pseudonyms.patient(known) if known else pseudonyms.unknown_patient(scan.name)
-            item.row = write_scan(out, scan, item.patient, classified, classifier.card.planes, now - started)
+            write_scan(out, scan, item.patient, classified, classifier.card.planes, now - started)
             item.outcome = "rejected" if scan.rejected else "classified"
+            item.reason = scan.rejected.reason if scan.rejected else ""
             classified, started = Classified(), now
             bar.advance()
 
 
-def _waiting(items: Sequence[Item], out: Path, pseudonyms: Pseudonyms) -> list[Item]:
+def _waiting(items: Sequence[SourceScan], out: Path, pseudonyms: Pseudonyms) -> list[SourceScan]:
     """Name each scan by its content; the items to be classified: not those done before, nor those given twice."""
-    first: dict[str, Item] = {}
+    first: dict[str, SourceScan] = {}
     for item in items:
         try:
             name = pseudonyms.scan(content_hash(item.source.paths))
@@ -129,7 +130,7 @@ def _waiting(items: Sequence[Item], out: Path, pseudonyms: Pseudonyms) -> list[I
             # Its content cannot name it, so its path does, which the key hides; reading it will say what is wrong.
             name = pseudonyms.scan(f"unread {item.source.paths[0].absolute()}")
         done = done_row(out, name)
-        item.row = done or {"scan": name}
+        item.scan = name
         if name in first:
             item.outcome = "duplicate"
         elif done is not None:
@@ -146,12 +147,12 @@ def _warn_of_other_cleaning(classifier: Classifier, config: PredictConfig) -> No
         warn(f"{classifier.file.name}: learnt from frames that were cleaned with other {options}")
 
 
-def _summarise(items: Sequence[Item], scans: pd.DataFrame, out: Path, private: Path) -> None:
+def _summarise(items: Sequence[SourceScan], scans: pd.DataFrame, out: Path, private: Path) -> None:
     """Say which planes were found, what was rejected and why, and where to look."""
-    named = {str(item.row["scan"]) for item in items if item.outcome == "classified"}
+    named = {item.scan for item in items if item.outcome == "classified"}
     now = scans[scans["scan"].isin(named)]
     planes = Counter(now["plane"])
-    reasons = Counter(str(item.row["reason"]) for item in items if item.outcome == "rejected")
+    reasons = Counter(item.reason for item in items if item.outcome == "rejected")
     say(f"{out}: {len(now)} scans classified{_listed(planes)}; rejected {reasons.total()}{_listed(reasons)}")
     say(f"frames classified: {int(now['frames'].sum())}; which file is which: {private / 'sources.csv'}")
 

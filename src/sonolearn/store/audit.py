@@ -1,8 +1,4 @@
-"""`report.html` of a store: what a person needs to accept a data set in ten minutes, or to see what went wrong.
-
-Pictures lie beside it, in the folder `report`. The page names scans and patients by pseudonyms, and pictures show no
-more text than the clean frames do (`cleaning.thumbnails`), so that both may go wherever the store goes.
-"""
+"""The report of a store: what was kept, what was left out, and which scans deserve a look before one goes on."""
 
 from __future__ import annotations
 
@@ -61,21 +57,20 @@ def doubts(scan: Mapping[str, Any], cropped: bool) -> list[Doubt]:
     return sorted(found, key=lambda doubt: -doubt.weight)
 
 
-def left_out(scan: Mapping[str, Any]) -> dict[str, int]:
-    """Frames of a scan that were left out, by reason, most first."""
-    text = scan["refused_frames"]
-    counts: dict[str, int] = json.loads(text) if isinstance(text, str) and text else {}
+def left_out(refused_frames: object) -> dict[str, int]:
+    """Frames of a scan that were left out, by reason, most first, from the column `refused_frames`."""
+    counts: dict[str, int] = json.loads(refused_frames) if isinstance(refused_frames, str) and refused_frames else {}
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def left_out_share(scan: Mapping[str, Any]) -> float:
     """Share of the frames read that were left out, 0 to 1."""
-    return sum(left_out(scan).values()) / max(1, int(scan["taken"]))
+    return sum(left_out(scan["refused_frames"]).values()) / max(1, int(scan["taken"]))
 
 
 def reasons_of(scan: Mapping[str, Any]) -> str:
     """Reasons and numbers of the frames left out, such as "doppler 12, frozen 3"; empty where there are none."""
-    return ", ".join(f"{reason} {grouped(count)}" for reason, count in left_out(scan).items())
+    return ", ".join(f"{reason} {grouped(count)}" for reason, count in left_out(scan["refused_frames"]).items())
 
 
 PAGE, PICTURES = "report.html", "report"
@@ -142,7 +137,7 @@ def _totals(scans: pd.DataFrame, rejected: pd.DataFrame) -> dict[str, int]:
         "Patients": scans["patient"].nunique(),
         "Machines": len({row["machine"] for row in _rows(scans) if row["machine"]}),
         "Frames kept": int(scans["frames"].sum()),
-        "Frames left out": sum(sum(left_out(row).values()) for row in _rows(scans)),
+        "Frames left out": sum(sum(left_out(row["refused_frames"]).values()) for row in _rows(scans)),
         "Scans with marks": int((scans["marks"] > 0).sum()),
         "Texts inside": int(scans["texts"].sum()),
     }
@@ -152,7 +147,7 @@ def _frames(scans: pd.DataFrame) -> list[tuple[str, int, float]]:
     """What became of the frames read: words, number, share of all; kept first, then the reasons, most first."""
     counts: Counter[str] = Counter()
     for row in _rows(scans):
-        counts.update(left_out(row))
+        counts.update(left_out(row["refused_frames"]))
     return _with_shares([("kept", int(scans["frames"].sum())), *counts.most_common()])
 
 
@@ -174,7 +169,7 @@ def _machines(kept: Sequence[tuple[Row, list[Doubt]]]) -> list[dict[str, Any]]:
     for name, count in names.most_common():
         of_it = [(row, found) for row, found in kept if row["machine"] == name]
         frames = sum(int(row["frames"]) for row, _ in of_it)
-        lost = sum(sum(left_out(row).values()) for row, _ in of_it)
+        lost = sum(sum(left_out(row["refused_frames"]).values()) for row, _ in of_it)
         table.append({
             "name": name, "scans": count, "patients": len({row["patient"] for row, _ in of_it}), "frames": frames,
             "left_out": lost / max(1, frames + lost), "doubted": sum(bool(found) for _, found in of_it),

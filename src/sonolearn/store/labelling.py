@@ -1,4 +1,4 @@
-"""From a label table and the blocks of a store to labels.csv: a row a labelled frame, with its part of the split."""
+"""From a label table and the scans of a store to labels.csv: a row a labelled frame, with its part of the split."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import pandas as pd
 from sonolearn.config import PrepareConfig
 from sonolearn.console import UserError, warn
 from sonolearn.scans.scan import printable
-from sonolearn.store.items import Item
+from sonolearn.store.cleaned_scan import CleanedScan
+from sonolearn.store.duplicates import Pair
 from sonolearn.store.labels import rows_named
 from sonolearn.store.pseudonyms import Pseudonyms
+from sonolearn.store.sources import SourceScan
 from sonolearn.store.splits import check_disjoint, split_patients
-from sonolearn.store.write import LABEL_COLUMNS, Block
+from sonolearn.store.write import LABEL_COLUMNS
 
 
 def check_patients(path: Path, table: pd.DataFrame, pseudonyms: Pseudonyms) -> None:
@@ -44,20 +46,20 @@ def check_patients(path: Path, table: pd.DataFrame, pseudonyms: Pseudonyms) -> N
             raise UserError(f"{path}: {rows_named(group)} give one recording to two patients; keep the right one")
 
 
-def check_duplicates(path: Path, table: pd.DataFrame, items: Sequence[Item]) -> None:
+def check_duplicates(path: Path, table: pd.DataFrame, sources: Sequence[SourceScan]) -> None:
     """Images that are alike to the byte, under two names, must agree.
 
     Raises:
         UserError: they differ in plane, patient, part or frames.
     """
-    first: dict[str, Item] = {}
-    for item in items:
-        if item.outcome == "rejected":
+    first: dict[str, SourceScan] = {}
+    for source in sources:
+        if source.outcome == "rejected":
             continue
-        other = first.setdefault(item.row["scan"], item)
-        if other is item:
+        other = first.setdefault(source.scan, source)
+        if other is source:
             continue
-        rows, others = (table[table["path"] == i.source.paths[0]] for i in (item, other))
+        rows, others = (table[table["path"] == s.source.paths[0]] for s in (source, other))
         said = [sorted(zip(r["plane"], r["patient"], r["split"], r["frame"], strict=True)) for r in (rows, others)]
         if said[0] != said[1]:
             both = rows_named(pd.concat([others, rows]))
@@ -66,12 +68,8 @@ def check_duplicates(path: Path, table: pd.DataFrame, items: Sequence[Item]) -> 
             )
 
 
-def check_alike(
-    path: Path,
-    pairs: Sequence[tuple[Block, Block]],
-    labels: pd.DataFrame,
-    first: Mapping[str, int],
-    items: Sequence[Item],
+def check_near_duplicates(
+    path: Path, pairs: Sequence[Pair], labels: pd.DataFrame, first: Mapping[str, int], sources: Sequence[SourceScan]
 ) -> None:
     """Stills that are nearly the same picture must be in the same part of the split.
 
@@ -79,19 +77,19 @@ def check_alike(
         path: the table's file, for messages.
         pairs: stills that are nearly alike.
         labels: as `label_rows` gives it.
-        first: name of a part -> row of its first frame.
-        items: all files.
+        first: name of a scan -> row of its first frame.
+        sources: all files.
 
     Raises:
         UserError: the stills of a pair are in two parts; the first such pair is named.
     """
     part_of = dict(zip(labels["row"], labels["split"], strict=True))
-    name_of = {item.name: item.source.name for item in items if item.outcome == "stored"}
-    found = [(pair, [part_of[first[block.name]] for block in pair]) for pair in pairs]
+    name_of = {source.name: source.source.name for source in sources if source.outcome == "stored"}
+    found = [(pair, [part_of[first[scan.name]] for scan in pair]) for pair in pairs]
     apart = [(pair, parts) for pair, parts in found if parts[0] != parts[1]]
     if apart:
         (pair, parts), more = apart[0], len(apart) - 1
-        names = " and ".join(name_of[block.name] for block in pair)
+        names = " and ".join(name_of[scan.name] for scan in pair)
         raise UserError(
             f"{path}: {names} are nearly the same picture, but in different parts of the split "
             f"({' and '.join(parts)}); keep one of them, or give both to one patient"
@@ -102,7 +100,7 @@ def check_alike(
 def label_rows(
     path: Path,
     table: pd.DataFrame,
-    blocks: Mapping[Path, tuple[int, Block]],
+    scans: Mapping[Path, tuple[int, CleanedScan]],
     config: PrepareConfig,
     pseudonyms: Pseudonyms,
 ) -> pd.DataFrame:
@@ -111,7 +109,7 @@ def label_rows(
     Args:
         path: the table's file, for messages.
         table: as `read_labels` gives it.
-        blocks: path of an image -> first row and block of its frames; images that were rejected are missing.
+        scans: path of an image -> first row and block of its frames; images that were rejected are missing.
         config: the shares and the seed of the split.
         pseudonyms: for the table's names of recordings.
 
@@ -121,17 +119,17 @@ def label_rows(
     found: list[dict[str, Any]] = []
     lost = 0
     for row in table.to_dict("records"):
-        if row["path"] not in blocks:
+        if row["path"] not in scans:
             continue
-        first, block = blocks[row["path"]]
-        scan = block.row["scan"]
+        first, scan = scans[row["path"]]
+        recording = scan.row.scan
         if row["scan"]:
-            scan = pseudonyms.scan(f"recording {block.row['patient']} {row['scan']}")
+            recording = pseudonyms.scan(f"recording {scan.row.patient} {row['scan']}")
         common = {
-            "plane": row["plane"], "patient": block.row["patient"], "split": row["split"],
-            "machine": printable(row["machine"]) or block.row["machine"], "scan": scan,
+            "plane": row["plane"], "patient": scan.row.patient, "split": row["split"],
+            "machine": printable(row["machine"]) or scan.row.machine, "scan": recording,
         }  # fmt: skip
-        wanted = [i for i, number in enumerate(block.row["index"]) if row["frame"] in (-1, number)]
+        wanted = [i for i, number in enumerate(scan.index) if row["frame"] in (-1, number)]
         found += [{"row": first + i, **common} for i in wanted]
         lost += not wanted
     if lost:
@@ -145,10 +143,8 @@ def label_rows(
         labels["split"], lacking = split_patients(
             list(labels["patient"]), list(labels["plane"]), config.split, config.split_seed
         )
-    else:
-        lacking = []
+        for sentence in lacking:
+            warn(sentence)
     check_disjoint(list(labels["patient"]), list(labels["split"]))
-    for sentence in lacking:
-        warn(sentence)
     labels["row"] = labels["row"].astype(np.int64)
     return labels

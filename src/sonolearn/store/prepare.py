@@ -7,40 +7,51 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from sonolearn.cleaning.similar import near_pairs, same_picture
 from sonolearn.config import PrepareConfig
 from sonolearn.console import Interrupted, UserError, progress, warn
 from sonolearn.runs import AnyPath, naming_disk_errors, paths_of
 from sonolearn.scans.find import find_sources
-from sonolearn.scans.scan import Pixels, Rejected
-from sonolearn.store.items import (
-    Item,
-    choose,
-    labelled_items,
+from sonolearn.scans.scan import Rejected
+from sonolearn.store.cleaned_scan import (
+    CleanedScan,
+    Options,
+    Row,
+    Task,
+    content_hash,
+    drop_parts,
+    make_part,
+    part_name,
+    parts_folder,
+    rejection_row,
+)
+from sonolearn.store.duplicates import Pair, duplicates_table, find_duplicates
+from sonolearn.store.labelling import check_duplicates, check_near_duplicates, check_patients, label_rows
+from sonolearn.store.labels import read_labels
+from sonolearn.store.pseudonyms import Pseudonyms, open_private, private_folder, read_sources
+from sonolearn.store.review import write_texts_page
+from sonolearn.store.sources import (
+    SourceScan,
+    labelled_sources,
     none_usable,
     outside_stores,
     rejected_table,
     remember,
+    settle,
     summarise,
     unchanged_scans,
-    unlabelled_items,
+    unlabelled_sources,
 )
-from sonolearn.store.labelling import check_alike, check_duplicates, check_patients, label_rows
-from sonolearn.store.labels import read_labels
-from sonolearn.store.parts import Options, Row, Task, content_hash, drop_parts, make_part, parts_folder, rejection_row
-from sonolearn.store.pseudonyms import Pseudonyms, open_private, private_folder, read_sources
-from sonolearn.store.review import write_texts_page
 from sonolearn.store.store import DUPLICATES, LABELS, REJECTED, Store
-from sonolearn.store.write import DRY_RUN, DUPLICATE_COLUMNS, Block, check_free, claim_store, is_begun, write_store
+from sonolearn.store.write import DRY_RUN, check_free, claim_store, is_begun, write_store
 from sonolearn.workers import Workers
 
 
@@ -113,48 +124,6 @@ def _alone(task: Task) -> Row:
             return rejection_row(scan, "", Rejected("crash", "makes its decoder crash: the file is damaged"))
 
 
-Pair = tuple[Block, Block]
-
-
-def alike_scans(blocks: Sequence[Block], size: int) -> list[Pair]:
-    """Pairs of scans that show the same, in the order of the store.
-
-    Args:
-        blocks: all scans of a store.
-        size: side S of its frames in px.
-    """
-    found = set(sharing(blocks))
-    stills = [number for number, block in enumerate(blocks) if block.row["print"] is not None]
-    prints = np.array([blocks[number].row["print"] for number in stills], np.uint64).reshape(-1, 4)
-    near = [(stills[i], stills[j]) for i, j in near_pairs(prints)]
-    with progress("comparing stills", len(near)) as bar:
-        for i, j in near:
-            if (i, j) not in found and same_picture(_frame(blocks[i], size), _frame(blocks[j], size)):
-                found.add((i, j))
-            bar.advance()
-    return [(blocks[i], blocks[j]) for i, j in sorted(found)]
-
-
-def sharing(blocks: Sequence[Block]) -> list[tuple[int, int]]:
-    """Numbers i < j of scans that share a frame to the byte; of several with one frame, each and the next."""
-    owner = np.repeat(np.arange(len(blocks)), [block.count for block in blocks])
-    checksums = np.array([checksum for block in blocks for checksum in block.row["checksum"]], np.uint64)
-    order = np.argsort(checksums, kind="stable")
-    same = np.diff(checksums[order]) == 0
-    one, other = owner[order][:-1][same], owner[order][1:][same]
-    return sorted({(int(i), int(j)) for i, j in zip(one, other, strict=True) if i != j})
-
-
-def alike_table(pairs: Sequence[Pair]) -> pd.DataFrame:
-    """duplicates.csv: a row a pair, by the pseudonyms of both."""
-    rows = [(one.row["scan"], other.row["scan"]) for one, other in pairs]
-    return pd.DataFrame(rows, columns=list(DUPLICATE_COLUMNS))
-
-
-def _frame(still: Block, size: int) -> Pixels:
-    return np.frombuffer(next(still.read(size)), np.uint8).reshape(size, size)
-
-
 def prepare(paths: AnyPath | Sequence[AnyPath], out: AnyPath, labels: AnyPath | None, config: PrepareConfig) -> Store:
     """Read scans and stills, clean them, and write or extend a store of grey frames.
 
@@ -174,34 +143,34 @@ def prepare(paths: AnyPath | Sequence[AnyPath], out: AnyPath, labels: AnyPath | 
     if bool(paths) == (labels is not None):
         raise UserError("give either files and folders to read, or --labels with a table or a folder, not both")
     private = private_folder(out, config.key)
-    table, sources = None, []
+    table, found = None, []
     if labels is not None:
         table = read_labels(labels, config.columns, config.patient_pattern)
     else:
-        sources = outside_stores(find_sources(paths))
-        if not sources:
+        found = outside_stores(find_sources(paths))
+        if not found:
             raise UserError(f"{', '.join(map(str, paths))}: no DICOM file, video or image there")
     pseudonyms = open_private(private)
     if labels is not None and table is not None:
         if not config.dry_run:
             check_patients(labels, table, pseudonyms)
         known = set(read_sources(private)["patient"]) - {""}
-        items = labelled_items(table, config.patient_pattern, pseudonyms, known)
+        sources = labelled_sources(table, config.patient_pattern, pseudonyms, known)
     else:
-        items = unlabelled_items(sources, config.patient_pattern, pseudonyms)
+        sources = unlabelled_sources(found, config.patient_pattern, pseudonyms)
     job = Job(out, private, pseudonyms, config, labels, table)
     if config.dry_run:
         # Of a part of a table, neither split nor classes could be right: its images are looked at like any others.
         job = Job(_dry_run_folder(out), private, pseudonyms, config)
-        count = min(config.dry_run, len(items))
-        items = [items[len(items) * k // count] for k in range(count)]
+        count = min(config.dry_run, len(sources))
+        sources = [sources[len(sources) * k // count] for k in range(count)]
     try:
         with naming_disk_errors(job.out):
-            blocks = _store(job, items)
+            scans = _store(job, sources)
             texts = write_texts_page(private)
     except KeyboardInterrupt as error:
         raise Interrupted(f"{job.out}: interrupted; run the same command again to continue") from error
-    summarise(items, blocks, job.out, private, texts)
+    summarise(sources, scans, job.out, private, texts)
     return Store(job.out)
 
 
@@ -233,71 +202,70 @@ def _dry_run_folder(out: Path) -> Path:
     return out / DRY_RUN
 
 
-def _store(job: Job, items: list[Item]) -> list[Block]:
+def _store(job: Job, sources: list[SourceScan]) -> list[CleanedScan]:
     """Read what is missing, write the store and the linking table, then delete the parts."""
-    blocks = _read(job, items)
-    alike = alike_scans(blocks, job.config.size)
+    before = claim_store(job.out, job.options, job.pseudonyms.key_id)
+    held = {scan.name: scan for scan in before}
+    rows = _read(job, sources, held)
+    scans = settle(sources, rows, held, job.pseudonyms, job.labels)
+    if job.labels is None:  # a labelled store becomes what its table says, others grow
+        scans = [*before, *(scan for scan in scans if scan.name not in held)]
+    if not scans:
+        remember(sources, job.private, job.out)
+        raise none_usable(rows, job.private)
+    pairs = find_duplicates(scans, job.config.size)
     tables = {
-        REJECTED: rejected_table(job.out, items, blocks, keep=job.labels is None),
-        DUPLICATES: alike_table(alike),
+        REJECTED: rejected_table(job.out, rows, scans, keep=job.labels is None),
+        DUPLICATES: duplicates_table(pairs),
     }
     if job.labels is not None and job.table is not None:
-        tables[LABELS] = _label_table(job, job.labels, job.table, items, blocks, alike)
-    if alike:
-        warn(f"{len(alike)} pairs of scans show the same picture, or nearly; {job.out / DUPLICATES} lists them")
-    write_store(job.out, blocks, job.options, job.pseudonyms.key_id, tables)
-    remember(items, job.private, job.out)
+        tables[LABELS] = _label_table(job, job.labels, job.table, sources, scans, pairs)
+    if pairs:
+        warn(f"{len(pairs)} pairs of scans show the same picture, or nearly; {job.out / DUPLICATES} lists them")
+    write_store(job.out, scans, job.options, job.pseudonyms.key_id, tables)
+    remember(sources, job.private, job.out)
     drop_parts(job.out)
-    return blocks
+    return scans
 
 
-def _read(job: Job, items: list[Item]) -> list[Block]:
-    """Read what the store does not hold yet; give the blocks of the whole store in order.
-
-    Raises:
-        UserError: another store is in `out`, nothing can be read, or a stored scan would change its patient.
-    """
-    out, options, pseudonyms = job.out, job.options, job.pseudonyms
-    before = claim_store(out, options, pseudonyms.key_id)
-    old = {block.name: block for block in before}
-    unchanged = unchanged_scans(items, job.private, out)
-    waiting, tasks = [], []
-    for item in items:
-        scan = unchanged.get(item.path)
-        if scan is not None:
-            item.row = {"scan": scan}
-        if scan is None or item.name not in old:
-            paths, folder, held = item.source.paths, parts_folder(out), frozenset(old)
-            tasks.append(Task(paths, folder, job.private, options, pseudonyms, item.only, item.refused, held))
-            waiting.append(item)
-    for item, row in zip(waiting, run_tasks(tasks, job.config.workers), strict=True):
-        item.row = row
-    chosen = choose(items, out, old, pseudonyms, job.labels)
-    blocks = chosen if job.labels is not None else [*before, *(b for b in chosen if b.name not in old)]
-    if not blocks:
-        remember(items, job.private, out)
-        raise none_usable(items, job.private)
-    return blocks
+def _read(job: Job, sources: Sequence[SourceScan], held: Mapping[str, CleanedScan]) -> list[Row]:
+    """Read the sources that the store does not hold yet; what became of each of them."""
+    unchanged = unchanged_scans(sources, job.private, job.out)
+    rows: dict[int, Row] = {}
+    tasks: dict[int, Task] = {}
+    for number, source in enumerate(sources):
+        scan = unchanged.get(source.path)
+        if scan is not None and part_name(scan, source.only) in held:
+            rows[number] = scan
+            continue
+        tasks[number] = Task(
+            source.source.paths, parts_folder(job.out), job.private, job.options, job.pseudonyms,
+            source.only, source.refused, frozenset(held),
+        )  # fmt: skip
+    rows |= zip(tasks, run_tasks(list(tasks.values()), job.config.workers), strict=True)
+    return [rows[number] for number in range(len(sources))]
 
 
 def _label_table(
     job: Job,
     labels: Path,
     table: pd.DataFrame,
-    items: Sequence[Item],
-    blocks: Sequence[Block],
-    alike: Sequence[tuple[Block, Block]],
+    sources: Sequence[SourceScan],
+    scans: Sequence[CleanedScan],
+    pairs: Sequence[Pair],
 ) -> pd.DataFrame:
     """labels.csv for the images that could be read."""
-    first, row = {}, 0
-    for block in blocks:
-        first[block.name] = (row, block)
-        row += block.count
-    check_duplicates(labels, table, items)
-    read = {item.source.paths[0]: first[item.name] for item in items if item.outcome == "stored"}
-    rejected = sum(item.outcome == "rejected" for item in items)
+    first = dict(zip((scan.name for scan in scans), accumulate((s.row.frames for s in scans), initial=0), strict=False))
+    by_name = {scan.name: scan for scan in scans}
+    check_duplicates(labels, table, sources)
+    read = {
+        source.source.paths[0]: (first[source.name], by_name[source.name])
+        for source in sources
+        if source.outcome == "stored"
+    }
+    rejected = sum(source.outcome == "rejected" for source in sources)
     if rejected:
-        warn(f"{rejected} of {len(items)} labelled files cannot be used; the others go on")
+        warn(f"{rejected} of {len(sources)} labelled files cannot be used; the others go on")
     rows = label_rows(labels, table, read, job.config, job.pseudonyms)
-    check_alike(labels, alike, rows, {name: row for name, (row, _) in first.items()}, items)
+    check_near_duplicates(labels, pairs, rows, first, sources)
     return rows

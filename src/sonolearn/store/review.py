@@ -1,6 +1,6 @@
 """Crops of text that was found inside sectors. They are readable, so they lie in the private folder, never in a store.
 
-A scan's crops are one JSON file, which no search for images takes for a scan. Worker processes import this file.
+A scan's crops are one JSON file, which no search for images takes for a scan.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from sonolearn.pages import grouped, template
 from sonolearn.runs import read_json, writing
 
 TEXT_FOLDER, REVIEW = "texts", "review.html"
@@ -56,6 +55,8 @@ def write_review(file: Path, crops: Sequence[tuple[str, str, bytes]]) -> None:
     Raises:
         UserError: it cannot be written.
     """
+    from sonolearn.pages import grouped, template  # loads jinja2, which worker processes do without
+
     scans: dict[str, list[dict[str, str]]] = {}
     for scan, kind, jpeg in crops:
         picture = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

@@ -13,8 +13,7 @@ from media import fan, write_video
 from sonolearn.cleaning import clean as cleaning
 from sonolearn.config import CleaningConfig, PrepareConfig
 from sonolearn.scans import video
-from sonolearn.store import parts
-from sonolearn.store import write as storing
+from sonolearn.store import cleaned_scan
 from sonolearn.store.prepare import prepare
 
 FRAMES, SKIP = 60, 2
@@ -35,7 +34,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(where, name, counted)
 
-    count(parts, "content_hash")
+    count(cleaned_scan, "content_hash")
     count(video, "read_video")
     count(video, "to_pixels")
     count(cleaning, "examine", lambda shots, *_: len(shots))
@@ -43,13 +42,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(cv2, "inpaint")
     for name in ("medianBlur", "cvtColor"):
         count(cv2, name)
-    real_read = storing.Block.read
-
-    def read(self: storing.Block, size: int) -> Any:
-        counts["Block.read"] += 1
-        return real_read(self, size)
-
-    monkeypatch.setattr(storing.Block, "read", read)
+    count(cleaned_scan.CleanedScan, "read")
     return counts
 
 
@@ -57,8 +50,8 @@ def test_every_frame_is_decoded_examined_and_scaled_once(tmp_path: Path, work: C
     write_video(tmp_path / "a.mp4", fan(FRAMES), "libx264")
     store = prepare([tmp_path / "a.mp4"], tmp_path / "s", None, PrepareConfig(size=64, frame_skip=SKIP, workers=1))
     assert len(store) == TAKEN
-    assert {name: work[name] for name in ("content_hash", "read_video", "Block.read")} == {
-        "content_hash": 1, "read_video": 1, "Block.read": 1
+    assert {name: work[name] for name in ("content_hash", "read_video", "read")} == {
+        "content_hash": 1, "read_video": 1, "read": 1
     }  # fmt: skip
     assert work["to_pixels"] == work["examine"] == work["fit"] == TAKEN
     # Medians cost as much as scaling: none for each frame. The pictures of the report take one each.
