@@ -2,7 +2,7 @@
 
     python -m benchmarks.kill [--kills 120] [--seed 0] [--steps NAME ...]
 
-The whole road at a small size: phantom, two stores, pre-training, linear evaluation and fine-tuning, predictions (with
+All commands at a small size: phantom, two stores, pre-training, linear evaluation and fine-tuning, predictions (with
 their ONNX graph), report, study and its page. Each step is first run undisturbed. Then it is killed (SIGKILL), half of
 the times alone, half of the times with all its processes, at a moment drawn from the time that the undisturbed run
 took; then run again, and killed again, until it ends before its kill or was killed five times in a row; then run to its

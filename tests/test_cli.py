@@ -218,8 +218,8 @@ def test_a_mistyped_key_of_a_file_is_answered_with_file_and_nearest(
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("batch_size: [3", "is no YAML (line 1)"),
-        ("a: 1\nb: :\n", "is no YAML (line 2)"),
+        ("batch_size: [3", "is not valid YAML (line 1)"),
+        ("a: 1\nb: :\n", "is not valid YAML (line 2)"),
         ("- 1", "holds no `option: value`"),
         ("", "holds no `option: value`"),
     ],
@@ -300,7 +300,7 @@ def test_a_flag_may_stand_alone(line: str, profile: bool, small_stem: bool) -> N
         ("pretrain s --out o --batch_size", "--batch_size: give a whole number"),
         ("pretrain s --out o --views.flip often", "--views.flip often: give a number"),
         ("pretrain s --out o --views.blur 1", "--views.blur [1]: give 2 numbers"),
-        ("phantom --out o", "phantom: give out as a word of its own, without --out"),
+        ("phantom --out o", "phantom: `out` is positional: give it without --out"),
         ("pretrain s --out o --small_stem maybe", "--small_stem maybe: give true or false"),
         ("pretrain s --out o --max_steps few", "--max_steps few: give a whole number, or null"),
         ("pretrain s --out o --recipe studdy", "--recipe studdy: give adapt, study or paper, or null"),
@@ -452,7 +452,7 @@ def test_the_command_line_wins_over_a_file_and_a_later_file_over_an_earlier(
 @pytest.mark.parametrize(
     ("error", "code", "answer"),
     [
-        (KeyboardInterrupt(), 130, "interrupted; run the same command to go on"),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command to continue"),
         (cli.Interrupted("out: stopped"), 130, "out: stopped"),
         (cli.UserError("a.csv: is empty; fill it"), 2, "a.csv: is empty; fill it"),
         (FileNotFoundError(2, "No such file or directory", "gone.csv"), 2, "gone.csv: No such file or directory; "),

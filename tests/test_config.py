@@ -38,7 +38,7 @@ def test_the_defaults_are_accepted_and_cannot_be_changed_by_accident(kind: type)
         ("prepare s --out o --size 5000", "--size 5000: give a side from 16 to 4096 px"),
         ("prepare s --out o --frame_skip 0", "--frame_skip 0: give 1 (every frame) or more"),
         ("prepare s --out o --workers -2", "--workers -2: give 0 or more"),
-        ("prepare s --out o --patient_pattern (", "--patient_pattern (: is no regular expression"),
+        ("prepare s --out o --patient_pattern (", "--patient_pattern (: is not a valid regular expression"),
         ("prepare s --out o --split 0.5 0.2 0.2", "give three shares (train, valid, test) that add up to 1"),
         ("prepare s --out o --split 0 0.5 0.5", "the first above 0"),
         ("prepare s --out o --split 1.5 -0.5 0", "give three shares"),

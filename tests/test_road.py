@@ -1,4 +1,4 @@
-"""The whole road through the command line on a tiny phantom, and that walking it again changes nothing."""
+"""The complete workflow through the command line on a tiny phantom, and that walking it again changes nothing."""
 
 from __future__ import annotations
 

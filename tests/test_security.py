@@ -49,7 +49,7 @@ def test_dollars_in_names_are_no_formulas_of_figures() -> None:
     assert STYLE["text.parse_math"] is False
 
 
-# The whole road with hostile names
+# The complete workflow with hostile names
 
 
 @pytest.fixture(scope="module")

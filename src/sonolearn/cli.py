@@ -52,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Interrupted as error:
         _stop(str(error), EXIT_INTERRUPTED)
     except KeyboardInterrupt:
-        _stop("interrupted; run the same command to go on", EXIT_INTERRUPTED)
+        _stop("interrupted; run the same command to continue", EXIT_INTERRUPTED)
     except UserError as error:
         _stop(str(error), EXIT_USER_ERROR)
     except OSError as error:
-        # A file that vanishes, a broken disk: nothing a traceback would mend.
+        # A file that vanishes, a broken disk: nothing that a traceback would help with.
         _stop(
             f"{error.filename or words[0]}: {error.strerror or error}; check it and run the same command",
             EXIT_USER_ERROR,

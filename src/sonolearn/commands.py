@@ -177,7 +177,7 @@ def report(runs: Paths, out: AnyPath) -> Path:
 
 
 def demo(out: AnyPath, config: DemoConfig | None = None) -> Path:
-    """The whole road on the phantom, in under five minutes on two cores.
+    """The complete workflow on the phantom, in under five minutes on two cores.
 
     Args:
         out: the folder for everything.
@@ -214,7 +214,7 @@ def study_run(plan: AnyPath, out: AnyPath, config: StudyRunConfig | None = None)
 
     Args:
         plan: a YAML file, or the name of a shipped plan: demo, cpu, study.
-        out: the study's folder; the same call goes on where it stopped.
+        out: the study's folder; the same call continues where it stopped.
         config: where data lie, how much at a time, which runs.
 
     Returns:

@@ -57,14 +57,14 @@ _LOG_SECONDS = 60.0
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend: one sentence that names the file or option, and the remedy.
+    """A mistake that the user can correct: one sentence that names the file or option, and the remedy.
 
     The command line prints it without a traceback and exits with code 2. It is a `ValueError` so that
     a notebook can catch it as one.
     """
 
 
-class Interrupted(UserError):  # noqa: N818 - it is no error
+class Interrupted(UserError):  # noqa: N818 - it is not an error
     """The user stopped the work (Ctrl-C or SIGTERM); what was done is saved. Exit code 130."""
 
 

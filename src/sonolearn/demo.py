@@ -1,4 +1,4 @@
-"""`sonolearn demo`: the whole road on the phantom, small enough for two cores and a few minutes.
+"""`sonolearn demo`: the complete workflow on the phantom, small enough for two cores and a few minutes.
 
 It prints what was measured, whether or not pre-training won: nothing is chosen afterwards.
 """

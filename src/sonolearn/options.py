@@ -78,7 +78,7 @@ class Parser(ArgumentParser):
         if not dashes and not where:
             raise UserError(f"{self.command}: {word} is an argument too many; --help says what to give") from cause
         if dashes and self._is_positional(word):
-            raise UserError(f"{self.command}: give {word} as a word of its own, without {dashes}{word}") from cause
+            raise UserError(f"{self.command}: `{word}` is positional: give it without {dashes}{word}") from cause
         hint = nearest(word, self.known)
         if where == self.prog:
             options = [name for name in self.known if "." not in name and name != "help"]
@@ -125,7 +125,7 @@ def load_yaml(file: Path, named: str, remedy: str) -> dict[Any, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" (line {mark.line + 1})" if mark else ""
-        raise UserError(f"{named}: is no YAML{line}; {remedy}") from error
+        raise UserError(f"{named}: is not valid YAML{line}; {remedy}") from error
     except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
         raise UserError(f"{named}: cannot be read ({getattr(error, 'strerror', error)}); give a YAML file") from error
     if not isinstance(found, dict):

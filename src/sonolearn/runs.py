@@ -1,7 +1,7 @@
 """Run folders, files that are whole or not there, and seeds: what every room needs to be repeatable.
 
 A run folder holds `run.json`: the whole configuration, the fingerprint of the data and the hash of both. A command that
-finds another hash there refuses to go on, so that nobody's run is resumed with other settings or other data. While a
+finds another hash there refuses to continue, so that nobody's run is resumed with other settings or other data. While a
 command works in a folder, every other one waits, see `alone_in`.
 """
 

@@ -1,4 +1,4 @@
-"""The whole road, on trial scans whose truth is known to the pixel, and on drawn ones."""
+"""The complete workflow, on trial scans whose truth is known to the pixel, and on drawn ones."""
 
 from __future__ import annotations
 

@@ -39,8 +39,11 @@ def test_weights_and_card_come_back(classifier_path: Path) -> None:
         (lambda file: None, "no such file or folder"),
         (lambda file: file.mkdir(), "holds no classifier of seed 0"),
         (lambda file: file.write_bytes(b"weights"), "cannot be read as a classifier"),
-        (lambda file: save_file({"a": torch.ones(1)}, file), "is no plane classifier"),
-        (lambda file: save_encoder(file, build(Card("test_resnet"), 0), Card("test_resnet")), "is no plane classifier"),
+        (lambda file: save_file({"a": torch.ones(1)}, file), "is not a plane classifier"),
+        (
+            lambda file: save_encoder(file, build(Card("test_resnet"), 0), Card("test_resnet")),
+            "is not a plane classifier",
+        ),
     ],
 )
 def test_what_is_no_classifier_is_refused_with_the_remedy(make: object, sentence: str, tmp_path: Path) -> None:

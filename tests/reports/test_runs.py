@@ -164,7 +164,7 @@ def test_names_from_data_are_escaped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
-        ("run.json", "random: is no run"),
+        ("run.json", "random: is not a run"),
         ("summary.csv", "random: is not finished; run its `classify` command again"),
         ("results.csv", "random: is damaged"),
     ],

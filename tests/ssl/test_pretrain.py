@@ -175,7 +175,7 @@ def test_asked_to_stop_it_keeps_what_was_done_and_says_how_to_go_on(
     os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "run the same command to go on" in errors
+    assert "run the same command to continue" in errors
     assert "Traceback" not in errors
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert state["step"] == pd.read_csv(tmp_path / "run" / "metrics.csv")["step"].max()

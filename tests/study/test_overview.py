@@ -98,7 +98,7 @@ def test_status_counts_what_is_planned_finished_and_failed(
 def test_status_of_a_folder_that_is_no_study_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(UserError, match="is no study"):
+    with pytest.raises(UserError, match="is not a study"):
         show_status(tmp_path)
     with pytest.raises(SystemExit) as stop:
         cli.main(["study", "status", str(tmp_path / "nowhere")])

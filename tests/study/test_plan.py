@@ -124,7 +124,7 @@ def test_only_narrows_the_choice(words: list[str], count: int, small_grid: Grid)
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("title: [3", r"plan.yaml: is no YAML \(line \d\); the shipped plans show how a plan looks"),
+        ("title: [3", r"plan.yaml: is not valid YAML \(line \d\); the shipped plans show how a plan looks"),
         ("- 1", "plan.yaml: holds no `option: value`; the shipped plans show how a plan looks"),
         ("", "plan.yaml: holds no `option: value`; the shipped plans show how a plan looks"),
         ("encoders: {small: test_resnet}", "plan.yaml, encoders.small: is no `option: value`; give its options, or "),
@@ -136,7 +136,7 @@ def test_a_file_that_is_no_plan_is_refused(text: str, fault: str, refused: Calla
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_bytes(b"\xff\xfe\x00\x80")
-    with pytest.raises(UserError, match=r"plan.yaml: is no YAML; the shipped plans show"):
+    with pytest.raises(UserError, match=r"plan.yaml: is not valid YAML; the shipped plans show"):
         read_plan(tmp_path / "plan.yaml")
 
 

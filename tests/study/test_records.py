@@ -69,8 +69,8 @@ def test_a_record_is_standard_json(small_study: Path) -> None:
     [
         (lambda text: text[: len(text) // 2], "not readable as JSON"),
         (lambda text: "", "not readable as JSON"),
-        (lambda text: "[]", "is no record of this version of studies; delete it, and it will be run again"),
-        (lambda text: text.replace('"version": 1', '"version": 2'), "is no record of this version of studies"),
+        (lambda text: "[]", "is not a record of this version of studies; delete it, and it will be run again"),
+        (lambda text: text.replace('"version": 1', '"version": 2'), "is not a record of this version of studies"),
         (lambda text: text.replace('"predicted"', '"predict"'), "is damaged ('predicted'); delete it, and it will be"),
         (lambda text: text.replace('"probabilities": "', '"probabilities": "AAA'), "is damaged ("),
         (lambda text: text.replace('"predicted": "', '"predicted": "AAAA'), "is damaged ("),

@@ -103,7 +103,9 @@ def test_a_study_without_a_finished_run_is_refused(copied: Path) -> None:
 
 
 def test_a_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is no study \(it has no study.json\); start one with `sonolearn study run`"):
+    with pytest.raises(
+        UserError, match=r"is not a study \(it has no study.json\); start one with `sonolearn study run`"
+    ):
         read_results(StudyFolder(tmp_path))
 
 

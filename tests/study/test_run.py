@@ -345,7 +345,9 @@ def test_a_folder_of_something_else_is_refused_and_left_alone(
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.doc").write_text("precious")
-    assert refused(plan, "--out", tmp_path / "out") == f"{tmp_path / 'out'}: exists and is no study; give another --out"
+    assert (
+        refused(plan, "--out", tmp_path / "out") == f"{tmp_path / 'out'}: exists and is not a study; give another --out"
+    )
     assert (tmp_path / "out" / "thesis.doc").read_text() == "precious"
 
 

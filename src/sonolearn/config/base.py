@@ -46,11 +46,11 @@ def share(value: float | tuple[float, ...]) -> bool:
 
 
 def require_pattern(pattern: str | None) -> None:
-    """Refuse what is no regular expression."""
+    """Refuse what is not a valid regular expression."""
     try:
         re.compile(pattern or "")
     except re.error as error:
-        raise UserError(f"--patient_pattern {pattern}: is no regular expression ({error}); mend it") from error
+        raise UserError(f"--patient_pattern {pattern}: is not a valid regular expression; {error}") from error
 
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]

@@ -144,7 +144,7 @@ class ClassifyConfig(EncoderConfig):
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Options of `sonolearn demo`: the whole road on the phantom."""
+    """Options of `sonolearn demo`: the complete workflow on the phantom."""
 
     seed: int = 0
     """Seed of the phantom and of the pre-training."""

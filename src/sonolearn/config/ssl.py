@@ -255,15 +255,15 @@ class PoolConfig:
     """
 
     patients: int | None = None
-    """Learn from so many of the patients that are not held out, drawn so that those of a smaller number are among
+    """Number of patients to learn from, of those not held out, drawn so that those of a smaller number are among
     those of a larger one; none: from all."""
     scans: int | None = None
-    """Take so many scans of each patient, and all where there are fewer; a still counts as a scan of one frame."""
+    """Number of scans of each patient; all where there are fewer; a still counts as a scan of one frame."""
     frames: int | None = None
-    """Take so many frames in total: from all patients equally many, as far as they have them, then so from all scans
+    """Number of frames in total: equally many from each patient as far as they have them, then likewise from all scans
     of a patient, and within a scan at equal steps."""
     frame_skip: int = 1
-    """1 in so many stored frames of each scan, its first included; `frames` is taken from what this leaves."""
+    """Keep every n-th stored frame of each scan, its first included; `frames` is taken from what this leaves."""
     seed: int = 0
     """Seed of which patients and scans are drawn."""
 
@@ -338,13 +338,13 @@ class PretrainConfig(EncoderConfig):
     epochs: int = 100
     """Passes over the training frames."""
     max_steps: int | None = None
-    """Stop (and end the learning-rate schedule) after so many optimiser steps, if that comes first."""
+    """Stop (and end the learning-rate schedule) after this number of optimiser steps, if that comes first."""
     batch_size: int = 256
     """Frames in an optimiser step, over all processes and accumulated parts; a loss spans all processes."""
     accumulate: int = 1
     """Parts that a batch is cut into where memory is short; each part has a loss of its own."""
     patients_per_batch: int | None = None
-    """Fill every batch with frames of exactly so many patients, equally many of each; every patient has its turn
+    """Fill every batch with frames of exactly this number of patients, equally many of each; every patient has its turn
     equally often, so frames of one with few come more often. none: frames in any order."""
     pool: PoolConfig = field(default_factory=PoolConfig)
     """The part of the training frames that is learnt from."""

@@ -45,13 +45,13 @@ class PoolPlan:
     patients: int | None = None
     """How many patients; null for all."""
     scans: int | None = None
-    """At most so many scans of each; null for all."""
+    """Maximum number of scans of each; null for all."""
     frames: int | None = None
     """How many frames altogether; null for all."""
     frame_skip: int = 1
     """Every n-th stored frame of a scan."""
     patients_per_batch: int | None = None
-    """Frames of so many patients in every batch, so that pools differ in nothing else; null for a random order."""
+    """Number of patients in every batch, so that pools differ in nothing else; null for a random order."""
     methods: tuple[str, ...] = ()
     """Names of the plan's methods that are pre-trained on it; none for all."""
 

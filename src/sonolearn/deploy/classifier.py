@@ -82,5 +82,5 @@ def _card(file: Path) -> ClassifierCard:
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file}: cannot be read as a classifier of sonolearn; {REMEDY}") from error
     if card is None:
-        raise UserError(f"{file}: is no plane classifier, but an encoder or another program's file; {REMEDY}")
+        raise UserError(f"{file}: is not a plane classifier, but an encoder or another program's file; {REMEDY}")
     return card

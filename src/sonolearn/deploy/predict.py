@@ -40,7 +40,7 @@ def predict(paths: Sequence[Path], out: Path, config: PredictConfig) -> pd.DataF
 
     Args:
         paths: files and folders of scans and stills.
-        out: the run folder; the same call goes on where it stopped, and takes more paths.
+        out: the run folder; the same call continues where it stopped, and takes more paths.
         config: classifier, frame skip, cleaning, engine, ...
 
     Returns:

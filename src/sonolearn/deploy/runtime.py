@@ -57,7 +57,7 @@ def onnx_bytes(classifier: Classifier) -> bytes:
 
 
 def session_of(graph: bytes, threads: int) -> Any:
-    """A session of ONNX Runtime that computes a call on so many cores."""
+    """A session of ONNX Runtime that computes a call on the given number of cores."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -72,7 +72,7 @@ def initialisation_of(config: EmbedConfig) -> Initialisation:
 
 
 def features_of(pool: FramePool, initialisation: Initialisation, config: EmbedConfig) -> Iterator[Features]:
-    """Features of the pool's frames in its order, (n, F) of so many frames at a time as memory is sure to hold.
+    """Features of the pool's frames in its order, (n, F), in chunks that memory is sure to hold.
 
     Raises:
         UserError: features are not finite.

@@ -37,7 +37,7 @@ class Initialisation:
         """Find the file that `init` names.
 
         Raises:
-            UserError: it does not exist or is no encoder.
+            UserError: it does not exist or is not an encoder.
         """
         self.config = config
         self.file = None if config.init in ("random", "imagenet") else encoder_file(config.init)

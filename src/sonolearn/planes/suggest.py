@@ -126,7 +126,7 @@ def suggest(stores: Sequence[Path], out: Path, config: SuggestConfig) -> pd.Data
 
 
 def candidates(pool: FramePool, most: int) -> FramePool:
-    """At most so many frames, evenly spaced over all, in an order that only their pixels decide.
+    """At most this number of frames, evenly spaced over all, in an order that only their pixels decide.
 
     Neither the pseudonyms, which another key changes, nor the order of scans and stores may decide what is suggested.
     """

@@ -28,7 +28,7 @@ from sonolearn.reports.figures import (  # fmt: skip  # fmt: skip
 from sonolearn.reports.wording import compact, mode_title, percent_label, setting_title
 
 ALONE_FROM = 5
-"""From so many initialisations on, each also gets a panel of its own: bands of many lines cover each other."""
+"""From this number of initialisations on, each also gets a panel of its own: bands of many lines cover each other."""
 
 
 def overview(scores: pd.DataFrame, names: dict[str, Look]) -> Drawing:

@@ -166,7 +166,7 @@ def report(runs: Sequence[Path], out: Path) -> Path:
         `out`.
 
     Raises:
-        UserError: no runs, a folder that is no finished run, or a page that cannot be written.
+        UserError: no runs, a folder that is not a finished run, or a page that cannot be written.
     """
     if not runs:
         raise UserError("report needs at least one run; give the folders of `pretrain` and `classify` runs")

@@ -244,7 +244,7 @@ def _find_value(file: BinaryIO, header: Dataset) -> tuple[int, str]:
 
 
 def _native_count(header: Dataset, available: int, promised: int | None) -> int:
-    """Number of frames that lie one behind the other in so many bytes."""
+    """Number of frames that follow each other in a buffer of this length."""
     pixels = int(header.Rows) * int(header.Columns) * int(header.SamplesPerPixel)
     frame = pixels * int(header.BitsAllocated) / 8
     if header.PhotometricInterpretation in _HALVED:

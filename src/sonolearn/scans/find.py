@@ -69,7 +69,7 @@ VIDEOS = frozenset(
 )
 STILLS = frozenset([".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".tif", ".tiff", ".webp"])
 DICOM = frozenset((".dcm", ".dicom", ".ima"))
-# Never looked into, even if they begin like DICOM: the index of a DICOM disc is no scan.
+# Never looked into, even if they begin like DICOM: the index of a DICOM disc is not a scan.
 _SKIPPED_NAMES = frozenset(("DICOMDIR",))
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 
@@ -123,7 +123,7 @@ def open_scan(path: Path | Sequence[Path]) -> Scan:
     if path.is_dir():
         stills = sequence_of([p for p in sorted(path.iterdir()) if is_media(p)])
         if not stills:
-            raise Rejected("no_frames", "the folder is no sequence of numbered stills")
+            raise Rejected("no_frames", "the folder is not a sequence of numbered stills")
         return open_sequence(stills)
     if path.stat().st_size == 0:
         raise Rejected("empty_file", "the file is empty (0 bytes)")

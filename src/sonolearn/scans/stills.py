@@ -36,7 +36,7 @@ def open_still(path: Path) -> Scan:
     """Open one still; a TIFF of several pages is a sequence, without its thumbnails and masks.
 
     Raises:
-        Rejected: it is no image, of a kind that has no 8-bit meaning, or too large.
+        Rejected: it is not an image, of a kind that has no 8-bit meaning, or too large.
     """
     with _refusing_damage(), _opened(path) as image:
         # Other formats with several pictures (MPO, animated PNG) hold previews or are no ultrasound: the first counts.
@@ -48,7 +48,7 @@ def open_sequence(paths: list[Path]) -> Scan:
     """Open numbered stills of one recording as one scan, in the given order.
 
     Raises:
-        Rejected: the first is no image. A later one that cannot be read is found when frames are read.
+        Rejected: the first is not an image. A later one that cannot be read is found when frames are read.
     """
     return _scan([(path, 0) for path in paths])
 

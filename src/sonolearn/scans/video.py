@@ -112,7 +112,7 @@ def open_video(path: Path) -> Scan:
     """Open a video file.
 
     Raises:
-        Rejected: it is no video, has no picture, or its header is cut off.
+        Rejected: it is not a video, has no picture, or its header is cut off.
     """
     video = probe(str(path))
     height, width = video.geometry.size(video.height, video.width)

@@ -1,4 +1,4 @@
-"""Which frames each optimiser step takes: any of the pool, or equally many of so many patients.
+"""Which frames each optimiser step takes: any of the pool, or equally many of each of a fixed number of patients.
 
 Every plan tells the batch of any step from the seed alone: a run that resumes at step k goes on with the very batches
 that an uninterrupted one would have seen, and each process takes its share of the same batch.
@@ -84,7 +84,7 @@ def make_plan(pool: FramePool, config: PretrainConfig, processes: int) -> Plan:
     """The plan that `config` asks for.
 
     Raises:
-        UserError: too few frames for so many processes, or fewer patients than a batch needs.
+        UserError: too few frames for the number of processes, or fewer patients than a batch needs.
     """
     if config.patients_per_batch is not None:
         there = len(pool.patients)

@@ -29,7 +29,7 @@ def make_fabric(
     float32), float32 elsewhere.
 
     Raises:
-        UserError: the accelerator or so many devices are not there.
+        UserError: the accelerator, or this number of devices, is not there.
     """
     if precision == "auto":
         cuda = accelerator in ("auto", "cuda") and torch.cuda.is_available()

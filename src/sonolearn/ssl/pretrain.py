@@ -211,7 +211,7 @@ class Training:
                     save_checkpoint(self.out, fabric, self.model, self.optimizer, self.step)
                     self.clock.checkpoint = time.monotonic()
                 if stopping and self.step < self.steps:
-                    raise Interrupted(f"{self.out}: stopped at step {self.step}; run the same command to go on")
+                    raise Interrupted(f"{self.out}: stopped at step {self.step}; run the same command to continue")
         # A run that was killed after its last step has none yet.
         self.monitors = self.monitors or self.validation.monitors()
         if fabric.is_global_zero:

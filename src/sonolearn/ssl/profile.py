@@ -152,7 +152,7 @@ def table(times: StepTimes) -> Iterator[tuple[str, str, float, float]]:
 
 FOLDER = "profile"
 STEPS, SECONDS = 20, 20.0
-"""A phase ends after so many steps, or seconds, but not before its second step."""
+"""A phase ends after this number of steps, or seconds, but not before its second step."""
 OPERATOR_STEPS = 2
 ENDLESS = 2**62
 
@@ -218,7 +218,7 @@ class Steps:
         self.training, self.log, self.batches, self.on_step = training, log, batches, on_step
 
     def take(self, most: int, seconds: float = SECONDS) -> Phase:
-        """Take at most so many steps, at least two; all processes stop after the same one."""
+        """Take at most this number of steps, at least two; all processes stop after the same one."""
         self.settle()
         waited, frames, count, begun = 0.0, 0, 0, time.perf_counter()
         while count < 2 or (count < most and self._goes_on(begun, seconds)):

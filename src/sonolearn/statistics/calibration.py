@@ -42,7 +42,7 @@ def calibrations(predictions: pd.DataFrame, planes: Sequence[str]) -> list[Calib
         planes: all planes.
 
     Raises:
-        ValueError: a truth is no plane, or probabilities do not add up to 1.
+        ValueError: a truth is not a plane, or probabilities do not add up to 1.
     """
     columns = [f"p_{plane}" for plane in planes]
     probabilities = predictions[columns].to_numpy(float)

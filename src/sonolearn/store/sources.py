@@ -32,7 +32,7 @@ from sonolearn.store.review import REVIEW
 from sonolearn.store.store import REJECTED
 from sonolearn.store.write import is_begun
 
-NO_PATIENT = ("no_patient", "its path does not match --patient_pattern: mend the pattern, or rename or move the file")
+NO_PATIENT = ("no_patient", "its path does not match --patient_pattern: correct it, or rename or move the file")
 
 
 @dataclass
@@ -184,7 +184,7 @@ def settle(
         if isinstance(row, str) and labels is None and patient != scan.row.patient:
             raise UserError(
                 f"{source.path}: the store holds it under another patient; "
-                "if --patient_pattern was mended, make the store anew"
+                "if --patient_pattern was corrected, make the store anew"
             )
         source.outcome, source.patient = "stored", patient
         machine = source.machine or scan.row.machine
@@ -240,7 +240,7 @@ def summarise(
         refused.update(left_out(scan.row.refused_frames))
     say(f"frames kept: {sum(scan.row.frames for scan in scans)}")
     say(f"frames left out: {refused.total()}{_because(refused)}")
-    say(f"look at them before you go on: {out / PAGE}")
+    say(f"review before continuing: {out / PAGE}")
     if texts:
         say(f"scans with text on the picture: {texts}; see whether names are among it: {private / REVIEW}")
 

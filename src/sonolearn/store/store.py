@@ -58,7 +58,7 @@ class Store:
         """Open a store.
 
         Raises:
-            UserError: `path` is no store, is damaged, or was written by another version.
+            UserError: `path` is not a store, is damaged, or was written by another version.
         """
         self.path = Path(path)
         file = self.path / FRAMES
@@ -67,7 +67,7 @@ class Store:
                 f"{self.path}: writing it was interrupted; run the same `sonolearn prepare` again to finish it"
             )
         if not file.is_file():
-            raise UserError(f"{self.path}: is no store (it has no {FRAMES}); make one with `sonolearn prepare`")
+            raise UserError(f"{self.path}: is not a store (it has no {FRAMES}); make one with `sonolearn prepare`")
         with open_frames(file) as h5:
             self.size = int(h5["frames"].shape[1])
             self.key_id = text_of(h5, "key_id")

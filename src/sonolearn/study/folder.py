@@ -101,7 +101,7 @@ class StudyFolder:
         if self.record.exists():
             self._check(read_json(self.record), data)
         elif any(name not in ("data", "pretrain") and not is_leftover(name) for name in _names(self.out)):
-            raise UserError(f"{self.out}: exists and is no study; give another --out")
+            raise UserError(f"{self.out}: exists and is not a study; give another --out")
         write_json(
             self.record,
             {"version": VERSION, "sonolearn": __version__, "plan": plan, "data": dict(data), "machine": machine()},
@@ -115,7 +115,7 @@ class StudyFolder:
         """
         if not self.record.is_file():
             raise UserError(
-                f"{self.out}: is no study (it has no {self.record.name}); start one with `sonolearn study run`"
+                f"{self.out}: is not a study (it has no {self.record.name}); start one with `sonolearn study run`"
             )
         found: dict[str, Any] = read_json(self.record)
         self._check_version(found)
@@ -199,7 +199,7 @@ def read_record(folder: StudyFolder, run: str) -> dict[str, Any]:
     path = folder.run(run)
     found = read_json(path)
     if not isinstance(found, dict) or found.get("version") != VERSION:
-        raise UserError(f"{path}: is no record of this version of studies; delete it, and it will be run again")
+        raise UserError(f"{path}: is not a record of this version of studies; delete it, and it will be run again")
     try:
         found["predicted"] = _unpacked(found["predicted"], np.dtype(np.uint8))
         found["probabilities"] = (

@@ -54,7 +54,7 @@ class Estimate:
     bytes: int
 
     def wall(self, workers: int) -> float:
-        """Seconds with so many at a time, if none has to wait long for another; NaN are left out."""
+        """Seconds with this number at a time, if none has to wait long for another; NaN are left out."""
         return sum(value for value in self.seconds.values() if not math.isnan(value)) / workers
 
 

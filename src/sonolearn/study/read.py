@@ -170,10 +170,10 @@ def read_run(path: Path) -> PretrainRun | ClassifyRun:
     """Read one run folder.
 
     Raises:
-        UserError: it is no run, a run of another command, unfinished or damaged.
+        UserError: it is not a run, a run of another command, unfinished or damaged.
     """
     if not (path / RUN_FILE).is_file():
-        raise UserError(f"{path}: is no run (it has no {RUN_FILE}); give folders that `pretrain` or `classify` made")
+        raise UserError(f"{path}: is not a run (it has no {RUN_FILE}); give folders that `pretrain` or `classify` made")
     record = read_json(path / RUN_FILE)
     readers: dict[str, tuple[str, Callable[[Path, dict[str, Any]], PretrainRun | ClassifyRun]]] = {
         "pretrain": (PRETRAIN_SUMMARY, _read_pretrain),
@@ -184,7 +184,7 @@ def read_run(path: Path) -> PretrainRun | ClassifyRun:
         raise UserError(f"{path}: is a run of `{command}`; give folders that `pretrain` or `classify` made")
     last_file, reader = readers[command]
     if not (path / last_file).is_file():
-        raise UserError(f"{path}: is not finished; run its `{command}` command again, it goes on where it stopped")
+        raise UserError(f"{path}: is not finished; run its `{command}` command again, it continues where it stopped")
     try:
         return reader(path, record)
     except (KeyError, OSError, pd.errors.ParserError, pd.errors.EmptyDataError, json.JSONDecodeError) as error:

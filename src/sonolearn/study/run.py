@@ -154,7 +154,7 @@ def _phantom(plan: Plan, folder: StudyFolder) -> tuple[Path, tuple[Path, ...]]:
 
 
 def run_study(plan: Path, out: Path, config: StudyRunConfig) -> pd.DataFrame:
-    """Run what is missing of a plan, and write the tables; the same call goes on where it stopped.
+    """Run what is missing of a plan, and write the tables; the same call continues where it stopped.
 
     Args:
         plan: a YAML file, or the name of a shipped plan.
