@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sonolearn.checksums import naming_damage
 from sonolearn.config import (
     ClassifyConfig,
+    DeidentifyConfig,
     DemoConfig,
     EmbedConfig,
     PhantomConfig,
@@ -157,6 +158,25 @@ def predict(paths: Paths, out: AnyPath, config: PredictConfig | None = None) -> 
 
     config = config or PredictConfig()
     with alone_in(out), naming_damage(out, config.classifier or out), naming_failures("--batch"):
+        return run(paths_of(paths), Path(out), config)
+
+
+def deidentify(paths: Paths, out: AnyPath, config: DeidentifyConfig | None = None) -> pd.DataFrame:
+    """Write DICOM copies of scans that name nobody: the sector alone, and a header by PS3.15 Annex E.
+
+    Args:
+        paths: files and folders of scans and stills.
+        out: the folder; the same call goes on where it stopped, and takes more paths.
+        config: dates, device, cleaning, ...
+
+    Returns:
+        A row a scan: pseudonyms, frames, how many are black, or why it was rejected.
+    """
+    from sonolearn.deploy.deidentify import deidentify as run
+    from sonolearn.store.pseudonyms import private_folder
+
+    config = config or DeidentifyConfig()
+    with alone_in(out), naming_damage(out, private_folder(Path(out), config.key)):
         return run(paths_of(paths), Path(out), config)
 
 

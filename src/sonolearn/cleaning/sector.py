@@ -161,7 +161,7 @@ _WHOLE = 0.95  # share of the frame from which on a region is the whole screen
 _FILLED = 0.002  # share of a machine's region that must hold echoes
 _UNSURE = 0.03  # by how much less an outline of the large areas of a still must cost
 _REST, _GAINED = 0.01, 0.02  # share of rough areas that rest outside, and what an outline with them may cost more
-_UNCLEAR = 0.1  # cost from which on the whole box is kept: losing echoes is worse than keeping text
+UNCLEAR = 0.1  # cost from which on the whole box is kept: losing echoes is worse than keeping text
 _STRAY, _STAYS = 0.03, 0.4  # shares of echoes outside and of the sector filled, by which a sector counts as the same
 # Of a line of text over the picture: how far down it reaches as a share of the height, its width by its height (and
 # its letters), and the grey levels that its letters stand out by.
@@ -315,7 +315,7 @@ def _fitted(echoes: Echoes) -> Shape:
     if echoes.moving and rest > _REST * cv2.countNonZero(echoes.panels):
         whole = fit_shape(echoes.every | echoes.panels)
         shape = whole if whole.cost < shape.cost + _GAINED else shape
-    if shape.misfit > _UNCLEAR:
+    if shape.misfit > UNCLEAR:
         x, y, wide, tall = cv2.boundingRect(echoes.large)
         return replace(rectangle(x, y, x + wide, y + tall), cost=shape.cost, misfit=shape.misfit)
     return mirrored(shape, echoes.grey) if shape.name == "fan" else shape

@@ -19,6 +19,7 @@ from sonolearn.config.classify import (
     SuggestMethod,
 )
 from sonolearn.config.data import CleaningConfig, Columns, PhantomConfig, PrepareConfig
+from sonolearn.config.hospital import DeidentifyConfig
 from sonolearn.config.ssl import (
     AutoencoderConfig,
     BarlowTwinsConfig,
@@ -44,6 +45,7 @@ __all__ = [
     "ClassifyRecipe",
     "CleaningConfig",
     "Columns",
+    "DeidentifyConfig",
     "DemoConfig",
     "Draw",
     "EmbedConfig",
