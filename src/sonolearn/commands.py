@@ -15,6 +15,7 @@ from sonolearn.config import (
     ClassifyConfig,
     DeidentifyConfig,
     DemoConfig,
+    DicomConfig,
     EmbedConfig,
     PhantomConfig,
     PredictConfig,
@@ -178,6 +179,25 @@ def deidentify(paths: Paths, out: AnyPath, config: DeidentifyConfig | None = Non
     config = config or DeidentifyConfig()
     with alone_in(out), naming_damage(out, private_folder(Path(out), config.key)):
         return run(paths_of(paths), Path(out), config)
+
+
+def dicom(run: AnyPath, out: AnyPath, config: DicomConfig | None = None) -> list[Path]:
+    """Write what `predict` found as DICOM: a Structured Report a scan, and its best frames.
+
+    Args:
+        run: a run of `predict`.
+        out: the folder; files that are there stay.
+        config: identity, best frames, key.
+
+    Returns:
+        The files.
+    """
+    from sonolearn.deploy.extra import needs_hospital
+
+    with needs_hospital():
+        from sonolearn.deploy.dicom_out import dicom as write
+    with alone_in(out), naming_damage(run):
+        return write(Path(run), Path(out), config or DicomConfig())
 
 
 def report(runs: Paths, out: AnyPath) -> Path:

@@ -19,7 +19,7 @@ from sonolearn.config.classify import (
     SuggestMethod,
 )
 from sonolearn.config.data import CleaningConfig, Columns, PhantomConfig, PrepareConfig
-from sonolearn.config.hospital import DeidentifyConfig
+from sonolearn.config.hospital import DeidentifyConfig, DicomConfig
 from sonolearn.config.ssl import (
     AutoencoderConfig,
     BarlowTwinsConfig,
@@ -47,6 +47,7 @@ __all__ = [
     "Columns",
     "DeidentifyConfig",
     "DemoConfig",
+    "DicomConfig",
     "Draw",
     "EmbedConfig",
     "EncoderConfig",

@@ -32,3 +32,16 @@ class DeidentifyConfig:
 
     def __post_init__(self) -> None:
         require_pattern(self.patient_pattern)
+
+
+@dataclass(frozen=True)
+class DicomConfig:
+    """Options of `sonolearn dicom`: a run of `predict` as DICOM, for an archive."""
+
+    keep_identity: bool = False
+    """Write names and UIDs as the source has them, for work inside the hospital; else pseudonyms, and the UIDs that the
+    copies of `deidentify` have under the same key."""
+    best_frames: bool = True
+    """Write the best frame of each plane, cleaned, as a secondary capture beside the report."""
+    key: Path | None = None
+    """Folder with the key of the pseudonyms; by default `sonolearn-private` beside RUN or above it."""

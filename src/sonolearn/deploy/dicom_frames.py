@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.pixels.encoders import RLELosslessEncoder
+from pydicom.pixels.encoders.base import RLELosslessEncoder
 from pydicom.uid import UID, RLELossless
 
 from sonolearn.runs import writing
