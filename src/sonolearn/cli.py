@@ -28,6 +28,8 @@ COMMANDS = {
     "embed": Command(commands.embed, config.EmbedConfig, "stores", "+"),
     "classify": Command(commands.classify, config.ClassifyConfig, "store", layer=recipes.classify_layer_asked_for),
     "predict": Command(commands.predict, config.PredictConfig, "paths", "+"),
+    "deidentify": Command(commands.deidentify, config.DeidentifyConfig, "paths", "+"),
+    "dicom": Command(commands.dicom, config.DicomConfig, "run"),
     "report": Command(commands.report, None, "runs", "+"),
     "study plan": Command(commands.study_plan, StudyPlanConfig, "plan"),
     "study run": Command(commands.study_run, StudyRunConfig, "plan"),

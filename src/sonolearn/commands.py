@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from sonolearn.checksums import naming_damage
 from sonolearn.config import (
     ClassifyConfig,
+    DeidentifyConfig,
     DemoConfig,
+    DicomConfig,
     EmbedConfig,
     PhantomConfig,
     PredictConfig,
@@ -158,6 +160,44 @@ def predict(paths: Paths, out: AnyPath, config: PredictConfig | None = None) -> 
     config = config or PredictConfig()
     with alone_in(out), naming_damage(out, config.classifier or out), naming_failures("--batch"):
         return run(paths_of(paths), Path(out), config)
+
+
+def deidentify(paths: Paths, out: AnyPath, config: DeidentifyConfig | None = None) -> pd.DataFrame:
+    """Write DICOM copies of scans that name nobody: the sector alone, and a header by PS3.15 Annex E.
+
+    Args:
+        paths: files and folders of scans and stills.
+        out: the folder; the same call continues where it stopped, and takes more paths.
+        config: dates, device, cleaning, ...
+
+    Returns:
+        A row a scan: pseudonyms, frames, how many are black, or why it was rejected.
+    """
+    from sonolearn.deploy.deidentify import deidentify as run
+    from sonolearn.store.pseudonyms import private_folder
+
+    config = config or DeidentifyConfig()
+    with alone_in(out), naming_damage(out, private_folder(Path(out), config.key)):
+        return run(paths_of(paths), Path(out), config)
+
+
+def dicom(run: AnyPath, out: AnyPath, config: DicomConfig | None = None) -> list[Path]:
+    """Write what `predict` found as DICOM: a Structured Report a scan, and its best frames.
+
+    Args:
+        run: a run of `predict`.
+        out: the folder; files that are there stay.
+        config: identity, best frames, key.
+
+    Returns:
+        The files.
+    """
+    from sonolearn.deploy.extra import needs_hospital
+
+    with needs_hospital():
+        from sonolearn.deploy.dicom_out import dicom as write
+    with alone_in(out), naming_damage(run):
+        return write(Path(run), Path(out), config or DicomConfig())
 
 
 def report(runs: Paths, out: AnyPath) -> Path:

@@ -45,9 +45,11 @@ class Cleaned:
     """A scan after cleaning. `frames` is read once; the rest is known when it was."""
 
     frames: Iterator[Frame]
-    """Clean frames, (S, S) grey uint8."""
+    """Clean frames, (S, S) grey uint8; (H, W) as the scan where no size was asked for."""
     sector: Sector | None = None
     """Of the first good frames."""
+    misfit: float = 0.0
+    """The worst of all outlines of good frames, as `Shape.misfit`; 1 where no outline was found."""
     mm_per_px: float | None = None
     """Side of a pixel of the clean frames; None where unknown, or where it changes midway."""
     taken: int = 0
@@ -63,7 +65,7 @@ class Cleaned:
 
 def clean(
     scan: Scan,
-    size: int,
+    size: int | None,
     step: int = 1,
     only: Collection[int] | None = None,
     config: CleaningConfig | None = None,
@@ -72,7 +74,7 @@ def clean(
 
     Args:
         scan: what to clean.
-        size: side S of the clean frames in px.
+        size: side S of the clean frames in px; None leaves them as large as the screen, with the sector in its place.
         step: take every n-th frame.
         only: take these frames instead; labelled ones, say, which are kept however alike they are.
         config: what to take away.
@@ -89,7 +91,12 @@ def clean(
 
 
 def _clean_frames(
-    scan: Scan, source: Iterator[Frame], size: int, config: CleaningConfig, thinner: Thinner | None, cleaned: Cleaned
+    scan: Scan,
+    source: Iterator[Frame],
+    size: int | None,
+    config: CleaningConfig,
+    thinner: Thinner | None,
+    cleaned: Cleaned,
 ) -> Iterator[Frame]:
     found, covered, kept = None, 0.0, 0
     for shots, goes_on in pieces(source):
@@ -97,13 +104,14 @@ def _clean_frames(
         drawn = np.zeros(found.crops.shape[1:], np.uint8)
         for number, (shot, crop) in enumerate(zip(shots, _filled(found, config), strict=True)):
             cleaned.taken += 1
-            outcome = found.verdicts[number] or _cut_out(found, crop, size, thinner)
+            outcome = found.verdicts[number] or _cut_out(found, shot, crop, size, thinner)
             if isinstance(outcome, str):
                 cleaned.refused[outcome] += 1
                 _keep_example(cleaned, shot, found, number, None)
                 continue
             _keep_example(cleaned, shot, found, number, outcome)
             _note_place(cleaned, scan, found.sector, size)
+            cleaned.misfit = max(cleaned.misfit, found.sector.shape.misfit if found.sector.shape else 1.0)
             kept += 1
             marks = found.marks[number]
             if marks is not None:
@@ -126,18 +134,22 @@ def _filled(found: Examined, config: CleaningConfig) -> Iterator[Pixels]:
             yield from crops
 
 
-def _cut_out(found: Examined, crop: Pixels, size: int, thinner: Thinner | None) -> Pixels | Verdict:
-    """One frame (size, size), everything outside the sector 0; or why it is left out."""
+def _cut_out(found: Examined, shot: Shot, crop: Pixels, size: int | None, thinner: Thinner | None) -> Pixels | Verdict:
+    """One frame (size, size), or as large as the screen, everything outside the sector 0; or why it is left out."""
     if found.sector.shape is not None:
         crop = np.asarray(cv2.bitwise_and(crop, found.sector.mask))
-    clean_frame = fit(crop, size)
+    if size is None:
+        clean_frame = np.zeros(shot.luma.shape, np.uint8)
+        found.sector.crop(clean_frame)[:] = crop
+    else:
+        clean_frame = fit(crop, size)
     return clean_frame if thinner is None or thinner.keeps(clean_frame) else "alike"
 
 
-def _note_place(cleaned: Cleaned, scan: Scan, sector: Sector, size: int) -> None:
+def _note_place(cleaned: Cleaned, scan: Scan, sector: Sector, size: int | None) -> None:
     """Note where the sector of a good frame is; where its scale changes midway, no one pixel size holds."""
     mm_per_px = sector.mm_per_px or scan.mm_per_px
-    if mm_per_px:
+    if mm_per_px and size is not None:
         mm_per_px /= fit_scale(sector.y1 - sector.y0, sector.x1 - sector.x0, size)
     if cleaned.sector is None:
         cleaned.sector, cleaned.mm_per_px = sector, mm_per_px

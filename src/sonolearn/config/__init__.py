@@ -19,6 +19,7 @@ from sonolearn.config.classify import (
     SuggestMethod,
 )
 from sonolearn.config.data import CleaningConfig, Columns, PhantomConfig, PrepareConfig
+from sonolearn.config.hospital import DeidentifyConfig, DicomConfig
 from sonolearn.config.ssl import (
     AutoencoderConfig,
     BarlowTwinsConfig,
@@ -44,7 +45,9 @@ __all__ = [
     "ClassifyRecipe",
     "CleaningConfig",
     "Columns",
+    "DeidentifyConfig",
     "DemoConfig",
+    "DicomConfig",
     "Draw",
     "EmbedConfig",
     "EncoderConfig",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +60,14 @@ class Pseudonyms:
     def scan(self, content: str) -> str:
         """Pseudonym of a scan, such as S-1a2b3c4d5e6f7a8b, from the hash of its files: not from their names."""
         return f"S-{self._digest('scan', content)[:16]}"
+
+    def uid(self, uid: str) -> str:
+        """The DICOM UID that stands for another: 2.25 and 122 random-looking bits, as of a UUID (PS3.5 B.2)."""
+        return f"2.25.{uuid.UUID(hex=self._digest('uid', uid.strip())[:32], version=4).int}"
+
+    def days(self, patient: str) -> int:
+        """By how many days the dates of a patient, given by the pseudonym, go back: 1 to 3650."""
+        return 1 + int(self._digest("days", patient)[:12], 16) % 3650
 
     def _digest(self, what: str, text: str) -> str:
         return hmac.new(self.key, f"{what}\0{text}".encode(errors="surrogateescape"), hashlib.sha256).hexdigest()
