@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ class Forked:
     def leaves_nothing(self, seconds: float) -> bool:
         """Whether all processes of its group end within this time; those that do not are killed."""
         end = time.monotonic() + seconds
-        while _group(self.pid):
+        while group(self.pid):
             if time.monotonic() > end:
                 with suppress(ProcessLookupError):
                     os.killpg(self.pid, signal.SIGKILL)
@@ -74,27 +74,29 @@ def loaded() -> None:
     torch.set_num_threads(1)
 
 
-def started(words: Sequence[object], log: Path) -> Forked:
-    """Start `sonolearn WORDS`; what it says goes to `log`."""
+def started(words: Sequence[object], log: Path, before: Callable[[], None] = lambda: None) -> Forked:
+    """Start `sonolearn WORDS`; what it says goes to `log`, and `before` is called in its process."""
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
-        _run([str(word) for word in words], log)
+        _run([str(word) for word in words], log, before)
     with suppress(PermissionError, ProcessLookupError):  # it has done so itself
         os.setpgid(pid, pid)
     return Forked(pid)
 
 
-def _run(words: list[str], log: Path) -> None:
+def _run(words: list[str], log: Path, before: Callable[[], None]) -> None:
     """In the new process: the command, then the end."""
     code = 1
     try:
         os.setpgid(0, 0)
-        said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
         os.dup2(said, 1)
         os.dup2(said, 2)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         from sonolearn import cli
 
+        before()
         try:
             cli.main(words)
             code = 0
@@ -108,7 +110,7 @@ def _run(words: list[str], log: Path) -> None:
         os._exit(code)
 
 
-def _group(leader: int) -> set[int]:
+def group(leader: int) -> set[int]:
     """Living processes of a group."""
     found = set()
     for path in Path("/proc").glob("[0-9]*/stat"):

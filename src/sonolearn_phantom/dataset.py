@@ -16,9 +16,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -28,7 +27,7 @@ from PIL import Image as Pillow
 from sonolearn.config import PhantomConfig
 from sonolearn.console import Interrupted, UserError, progress
 from sonolearn.runs import is_leftover, naming_disk_errors, plain, read_json, write_json, writing
-from sonolearn.workers import Workers
+from sonolearn.workers import Died, each
 from sonolearn_phantom.files import KINDS, write_dicom, write_mp4
 from sonolearn_phantom.patient import Patient, generator
 from sonolearn_phantom.picture import Probe, render
@@ -70,12 +69,15 @@ def generate(out: Path, config: PhantomConfig) -> Path:
     missing = [index for index in range(config.patients) if not _complete(out, index)]
     try:
         with progress("phantom patients", len(missing)) as bar:
-            for _ in _rendered(out, config, missing):
+            count, died = min(config.workers or os.cpu_count() or 1, len(missing)), []
+            for number, result in each(partial(write_patient, out, config), missing, count):
+                died += [f"PH{missing[number] + 1:04d}"] if isinstance(result, Died) else []
                 bar.advance()
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; complete patients are kept in {out}: run the same command to continue") from None
-    except BrokenProcessPool:
-        raise UserError("a rendering process was killed, perhaps for lack of memory: give fewer --workers") from None
+    if died:
+        killed = f"the processes that rendered {', '.join(died)} were killed, perhaps for lack of memory"
+        raise UserError(f"{out}: {killed}; give fewer --workers to continue")
     _write_tables(out, config)
     return out
 
@@ -128,22 +130,6 @@ def _keep(
     with writing(out / _mask_of(file), checksum=False) as path, path.open("wb") as opened:
         np.savez_compressed(opened, allow_pickle=False, **recording.masks)
     return [{"file": file.as_posix(), **row} for row in recording.rows]
-
-
-def _rendered(out: Path, config: PhantomConfig, missing: list[int]) -> Iterator[None]:
-    workers = min(config.workers or os.cpu_count() or 1, len(missing))
-    if workers <= 1:
-        for index in missing:
-            write_patient(out, config, index)
-            yield
-        return
-    pool = Workers(workers)  # they ignore Ctrl-C, so that the patients under way are finished and kept
-    try:
-        for done in as_completed([pool.submit(write_patient, out, config, index) for index in missing]):
-            done.result()
-            yield
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _claim(out: Path, config: PhantomConfig) -> None:

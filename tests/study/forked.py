@@ -16,8 +16,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import benchmarks.killing.forked
+from benchmarks.killing.forked import group, loaded, started
 
 TESTS = Path(__file__).parents[1]
 
@@ -28,7 +32,7 @@ class Forks:
     def __init__(self) -> None:
         """Start it; it imports torch in the meantime."""
         # Sums over another number of threads round differently.
-        paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        paths = os.pathsep.join([str(TESTS), str(TESTS.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "study.forked"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
@@ -94,74 +98,30 @@ class Forked:
         return self.log.read_text()
 
 
-def group(leader: int) -> set[int]:
-    """Living processes of a group."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, members = path.read_text().rpartition(")")[2].split()[:3]
-        except (OSError, ValueError):
-            continue
-        if int(members) == leader and state not in "ZX":
-            found.add(int(path.parent.name))
-    return found
-
-
 # In the process that others are forked from
 
 
 def serve() -> None:
     """Fork a runner for every line asked for, or wait for one."""
-    import torch
-
-    import sonolearn.study.run
-    import sonolearn.study.tasks  # noqa: F401 - what workers need
-
-    torch.set_num_threads(1)
+    loaded()
+    runners: dict[int, benchmarks.killing.forked.Forked] = {}
     for line in sys.stdin:
         request = json.loads(line)
-        answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1]) if "wait" in request else fork(request)
+        if "wait" in request:
+            answer = runners[request["wait"]].wait()
+        else:
+            runner = started(["study", "run", *request["words"]], Path(request["log"]), partial(disturb, request))
+            answer, runners[runner.pid] = runner.pid, runner
         sys.stdout.write(f"{answer}\n")
         sys.stdout.flush()
 
 
-def fork(request: dict[str, Any]) -> int:
-    """Start a runner; its process id."""
-    if pid := os.fork():
-        # Here too: whoever asks for its group may be sooner than the runner itself.
-        with suppress(PermissionError, ProcessLookupError):
-            os.setpgid(pid, pid)
-        return pid
-    os.setpgid(0, 0)
-    for number, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY | os.O_APPEND | os.O_CREAT)):
-        file = os.open("/dev/null" if number == 0 else request["log"], flags)
-        os.dup2(file, number)
-    os.dup2(1, 2)
-    os._exit(perform(request))
-
-
-def perform(request: dict[str, Any]) -> int:
-    """Be the runner; the exit code."""
-    from sonolearn import cli
-    from sonolearn.study import local
-
+def disturb(request: dict[str, Any]) -> None:
+    """In a runner: fork its workers, too, and call the fault."""
     forked = multiprocessing.get_context("fork")
-    local.multiprocessing.get_context = lambda kind: forked  # type: ignore[assignment]
+    multiprocessing.get_context = lambda kind: forked  # type: ignore[assignment]
     if request["fault"]:
         globals()[request["fault"]](request["at"])
-    code = 0
-    try:
-        cli.main(["study", "run", *request["words"]])
-    except SystemExit as stop:
-        code = int(stop.code or 0)
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code
 
 
 # Faults
@@ -214,16 +174,16 @@ def first_task_dies() -> None:
 
 def fine_tuning_always_dies(number: int) -> None:
     """The worker is killed whenever it fine-tunes with this seed."""
-    from sonolearn.study import tasks
+    from sonolearn.planes import run
 
-    fit = tasks.fit_finetune
+    fit = run.fit_finetune
 
     def dying(*arguments: Any, **options: Any) -> Any:
         if arguments[6] == number:
             os.kill(os.getpid(), signal.SIGKILL)
         return fit(*arguments, **options)
 
-    tasks.fit_finetune = dying
+    run.fit_finetune = dying
 
 
 def _die_at_write(here: Callable[[], bool], number: Callable[[], int], writes: list[int] | None = None) -> None:

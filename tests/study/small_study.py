@@ -85,8 +85,7 @@ class HereEngine:
         """Do it."""
         assert self._task is not None
         task, self._task = self._task, None
-        outcome, error, trace = perform(self.folder, task, 0)
-        return [Ended(task, outcome, error, trace)]
+        return [perform(self.folder, task, 0)]
 
     def stop(self) -> list[Ended]:
         """Nothing runs while others do."""

@@ -69,10 +69,10 @@ def test_how_a_task_ends_is_told_and_what_it_prints_is_in_its_log(
 ) -> None:
     # While pytest captures, Python's standard output is none of the process's.
     with capfd.disabled():
-        found, sentence, trace = perform(StudyFolder(tmp_path / "out"), Errand(name), 0)  # type: ignore[arg-type]
-    assert found == outcome
-    assert error in sentence
-    assert ("perform" in trace) == (outcome == "failed")
+        ended = perform(StudyFolder(tmp_path / "out"), Errand(name), 0)  # type: ignore[arg-type]
+    assert ended.outcome == outcome
+    assert error in ended.error
+    assert ("perform" in ended.trace) == (outcome == "failed")
     assert (tmp_path / "out" / "logs" / f"{name}.txt").read_text() == f"begun {name}\n"
 
 

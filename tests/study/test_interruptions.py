@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.killing.forked import group
 from sonolearn.study.folder import StudyFolder
 from sonolearn.study.schedule import read_timings
-from study.forked import Forked, Forks, group
+from study.forked import Forked, Forks
 from study.small_study import PLAN, merged, table_of, write_plan
 
 PRETRAIN = merged(PLAN["pretrain"], checkpoint_minutes=1e-6)

@@ -142,7 +142,7 @@ def _best(source: Dataset, number: int, probability: float) -> Measurement:
 
 
 def _certainty(
-    probability: float, derivation: object, images: Sequence[SourceImageForMeasurement] | None = None
+    probability: float, derivation: Code, images: Sequence[SourceImageForMeasurement] | None = None
 ) -> Measurement:
     return Measurement(
         codes.DCM.CertaintyOfFinding, round(100 * probability, 3), codes.UCUM.Percent, derivation=derivation,

@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -52,7 +50,7 @@ from sonolearn.store.sources import (
 )
 from sonolearn.store.store import DUPLICATES, LABELS, REJECTED, Store
 from sonolearn.store.write import DRY_RUN, check_free, claim_store, is_begun, write_store
-from sonolearn.workers import Workers
+from sonolearn.workers import Died, each
 
 
 def run_tasks(tasks: Sequence[Task], workers: int) -> list[Row]:
@@ -65,41 +63,18 @@ def run_tasks(tasks: Sequence[Task], workers: int) -> list[Row]:
     Raises:
         UserError: parts cannot be written.
     """
-    count = min(workers or os.cpu_count() or 1, max(1, len(tasks)))
-    if count == 1:
-        return _here(tasks)
-    rows = _spread(tasks, count)
-    return [rows[i] if i in rows else _alone(task) for i, task in enumerate(tasks)]
-
-
-def _here(tasks: Sequence[Task]) -> list[Row]:
-    rows = []
+    count = min(workers or os.cpu_count() or 1, len(tasks))
+    order, rows = longest_first(tasks), dict[int, Row]()
     with progress("reading scans", len(tasks)) as bar:
-        for task in tasks:
-            rows.append(make_part(task))
+        for number, row in each(make_part, [tasks[i] for i in order], count):
+            rows[order[number]] = _crash(tasks[order[number]]) if isinstance(row, Died) else row
             bar.advance()
-    return rows
+    return [rows[i] for i in range(len(tasks))]
 
 
-def _spread(tasks: Sequence[Task], count: int) -> dict[int, Row]:
-    """Rows of the tasks that were done; if a file makes its process crash, the unfinished ones are missing."""
-    rows: dict[int, Row] = {}
-    pool = Workers(count)
-    try:
-        with progress("reading scans", len(tasks)) as bar:
-            waiting: dict[Future[Row], int] = {pool.submit(make_part, tasks[i]): i for i in longest_first(tasks)}
-            while waiting:
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    rows[waiting.pop(future)] = future.result()
-                    bar.advance()
-    except BrokenProcessPool:
-        return rows
-    finally:
-        # Whoever stops early must not wait for hour-long scans: their parts are begun anew next time.
-        for process in list((pool._processes or {}).values()) if len(rows) < len(tasks) else []:
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-    return rows
+def _crash(task: Task) -> Row:
+    scan = task.pseudonyms.scan(content_hash(task.paths))
+    return rejection_row(scan, "", Rejected("crash", "makes its decoder crash: the file is damaged"))
 
 
 def longest_first(tasks: Sequence[Task]) -> list[int]:
@@ -112,16 +87,6 @@ def _bytes(task: Task) -> int:
         return sum(path.stat().st_size for path in task.paths)
     except OSError:  # said of the scan when it is read
         return 0
-
-
-def _alone(task: Task) -> Row:
-    """A task after a crash: in a process of its own, so that it is known which file it is."""
-    with Workers(1) as pool:
-        try:
-            return pool.submit(make_part, task).result()
-        except BrokenProcessPool:
-            scan = task.pseudonyms.scan(content_hash(task.paths))
-            return rejection_row(scan, "", Rejected("crash", "makes its decoder crash: the file is damaged"))
 
 
 def prepare(paths: AnyPath | Sequence[AnyPath], out: AnyPath, labels: AnyPath | None, config: PrepareConfig) -> Store:

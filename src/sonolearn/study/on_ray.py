@@ -18,13 +18,11 @@ from typing import Any
 
 from sonolearn.console import UserError
 from sonolearn.study.folder import StudyFolder
-from sonolearn.study.schedule import Ended, Outcome, perform
+from sonolearn.study.schedule import Ended, perform
 from sonolearn.study.tasks import Task
 
 PATIENCE = 30.0
 """Seconds that a cluster has to answer, and a task that is stopped to end."""
-
-Reply = tuple[Outcome, str, str, float]
 
 
 class RayEngine:
@@ -93,7 +91,7 @@ class RayEngine:
     def _ended(self, handle: Any) -> Ended:
         task, begun = self._running.pop(handle)
         try:
-            outcome, error, trace, seconds = self.ray.get(handle)
+            ended: Ended = self.ray.get(handle)
         except self.ray.exceptions.TaskCancelledError:
             return Ended(task, "stopped", seconds=time.monotonic() - begun)
         except self.ray.exceptions.RayTaskError as raised:
@@ -103,7 +101,7 @@ class RayEngine:
         except self.ray.exceptions.RayError as lost:
             sentence = f"its worker was lost ({type(lost).__name__}); was the memory enough?"
             return Ended(task, "lost", sentence, seconds=time.monotonic() - begun)
-        return Ended(task, outcome, error, trace, seconds)
+        return ended
 
 
 def check_answers(address: str | None) -> None:
@@ -125,13 +123,11 @@ def check_answers(address: str | None) -> None:
         raise UserError(f"--address {address}: no Ray cluster answers there ({reason}); start it first") from error
 
 
-def work(folder: StudyFolder, task: Task, threads: int, loaders: int, here: Path) -> Reply:
+def work(folder: StudyFolder, task: Task, threads: int, loaders: int, here: Path) -> Ended:
     """What a Ray worker does; `here` is where the runner was started, which paths of the plan may begin at."""
     import torch
 
     with suppress(OSError):
         os.chdir(here)
     torch.set_num_threads(threads)
-    begun = time.perf_counter()
-    outcome, error, trace = perform(folder, task, loaders)
-    return outcome, error, trace, time.perf_counter() - begun
+    return perform(folder, task, loaders)

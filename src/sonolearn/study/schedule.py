@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import time
 import traceback
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
@@ -63,20 +64,24 @@ class Engine(Protocol):
         """Ask what runs to stop, and wait for it; pre-trainings write their checkpoint."""
 
 
-def perform(folder: StudyFolder, task: Task, loaders: int) -> tuple[Outcome, str, str]:
-    """Do a task in this process, printing into its log: how it ended, the error in a sentence, and its traceback."""
+def perform(folder: StudyFolder, task: Task, loaders: int) -> Ended:
+    """Do a task in this process, printing into its log."""
+    begun = time.perf_counter()
+    outcome: Outcome = "failed"
+    error, trace = "", ""
     try:
         with naming_disk_errors(folder.log(task.name)), printing_into(folder.log(task.name)):
             task.perform(folder, loaders)
+        outcome = "done"
     except (Interrupted, KeyboardInterrupt):
-        return "stopped", "", ""
-    except DiskFull as error:
-        return "disk full", str(error), ""
-    except UserError as error:
-        return "failed", str(error), ""
-    except Exception as error:
-        return "failed", f"{type(error).__name__}: {error}", traceback.format_exc()
-    return "done", "", ""
+        outcome = "stopped"
+    except DiskFull as full:
+        outcome, error = "disk full", str(full)
+    except UserError as mistake:
+        error = str(mistake)
+    except Exception as unknown:
+        error, trace = f"{type(unknown).__name__}: {unknown}", traceback.format_exc()
+    return Ended(task, outcome, error, trace, time.perf_counter() - begun)
 
 
 @contextmanager
