@@ -156,7 +156,12 @@ def ray_on_two_cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
     ray = pytest.importorskip("ray")
     # Ray's workers give way to all others otherwise, and starve beside a test that computes.
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    env = {"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"}}
+    env = {
+        "env_vars": {
+            "PYTHONPATH": os.pathsep.join(str(Path(__file__).parents[up]) for up in (1, 2)),
+            "OMP_NUM_THREADS": "1",
+        }
+    }
     if at_start := getattr(request, "param", None):
         env["worker_process_setup_hook"] = at_start
     ray.init(
