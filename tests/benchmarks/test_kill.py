@@ -20,13 +20,13 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, and reads /proc")
 def test_a_few_kills_change_nothing() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.kill", "--kills", "3", "--seed", "1", "--steps", "prepare labels"],
+        [sys.executable, "-m", "benchmarks.kill", "--kills", "6", "--seed", "1", "--steps", "prepare labels"],
         cwd=ROOT, capture_output=True, text=True, timeout=900, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("| all |")]
     kills, _, *wrong = [int(cell) for cell in line.split("|")[3:-1]]
-    assert kills == 3
+    assert kills == 6
     assert wrong == [0, 0]
 
 

@@ -18,7 +18,7 @@ from ssl_methods import small
 from stores import write_store
 
 
-@pytest.mark.parametrize("method", ["moco", "inpainting"])
+@pytest.mark.parametrize("method", ["barlow_twins", "byol", "moco", "inpainting"])
 def test_a_compiled_run_ends_with_the_weights_of_a_plain_one(
     method: MethodName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

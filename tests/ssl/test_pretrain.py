@@ -284,3 +284,14 @@ def test_a_run_can_start_from_the_encoder_of_another(finished: Path, store: Path
 def test_accumulated_parts_give_a_step_of_the_whole_batch(store: Path, tmp_path: Path) -> None:
     run = pretrain([store], tmp_path / "run", dataclasses.replace(SMALL, accumulate=2))
     assert pd.read_csv(run / "metrics.csv").query("part == 'train'")["step"].max() == 6
+
+
+def test_two_processes_train_and_write_one_run(executable: Path, store: Path, tmp_path: Path) -> None:
+    options = "--epochs 2 --workers 0 --devices 2 --accelerator cpu"
+    command = [*command_line(executable, store, options), "--out", str(tmp_path / "run")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert list(metrics.query("part == 'train'")["step"]) == [1, 2, 3, 4, 5, 6]
+    assert metrics.loc[metrics["part"] != "monitor", "loss"].notna().all()
+    assert metrics.loc[metrics["part"] == "monitor", "feature_std"].notna().all()
