@@ -50,7 +50,9 @@ def require_pattern(pattern: str | None) -> None:
     try:
         re.compile(pattern or "")
     except re.error as error:
-        raise UserError(f"--patient_pattern {pattern}: is not a valid regular expression; {error}") from error
+        raise UserError(
+            f"--patient_pattern {pattern}: is not a valid regular expression ({error}); correct it"
+        ) from error
 
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]

@@ -32,7 +32,10 @@ from sonolearn.store.review import REVIEW
 from sonolearn.store.store import REJECTED
 from sonolearn.store.write import is_begun
 
-NO_PATIENT = ("no_patient", "its path does not match --patient_pattern: correct it, or rename or move the file")
+NO_PATIENT = (
+    "no_patient",
+    "its path does not match --patient_pattern: correct the pattern, or rename or move the file",
+)
 
 
 @dataclass
