@@ -61,7 +61,7 @@ def frames_of(home: Path) -> pd.DataFrame:
 
 def test_the_command_says_what_it_wrote(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["dicom", str(home / "run"), "--out", str(tmp_path / "out"), "--key", str(home / "sonolearn-private")])
-    assert "2 DICOM files with pseudonyms; 1 scans are no DICOM and have none" in capsys.readouterr().err
+    assert "2 DICOM files with pseudonyms; 1 scans are not DICOM and have none" in capsys.readouterr().err
     assert len(list((tmp_path / "out").glob("*.dcm"))) == 2
 
 

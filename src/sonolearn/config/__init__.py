@@ -34,8 +34,8 @@ from sonolearn.config.ssl import (
     Recipe,
     SimCLRConfig,
     VICRegConfig,
-    ViewsConfig,
 )
+from sonolearn.config.views import ViewsConfig
 
 __all__ = [
     "AutoencoderConfig",

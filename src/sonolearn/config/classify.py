@@ -18,7 +18,7 @@ from sonolearn.config.base import (
     share,
 )
 from sonolearn.config.data import CleaningConfig
-from sonolearn.config.ssl import ViewsConfig
+from sonolearn.config.views import ViewsConfig
 
 Mode = Literal["finetune", "linear", "knn"]
 Solver = Literal["logistic", "adamw"]

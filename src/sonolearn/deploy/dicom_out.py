@@ -84,7 +84,7 @@ def dicom(run: Path, out: Path, config: DicomConfig) -> list[Path]:
             else:
                 skipped += 1
             bar.advance()
-    others = f"; {skipped} scans are no DICOM and have none" if skipped else ""
+    others = f"; {skipped} scans are not DICOM and have none" if skipped else ""
     identity = "names and UIDs of the source" if config.keep_identity else "pseudonyms"
     say(f"{out}: {len(written)} DICOM files with {identity}{others}")
     return written
