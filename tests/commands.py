@@ -30,7 +30,8 @@ socket.send_fds(server, [len(asked.encode()).to_bytes(8, "big")], [0, 1, 2])
 server.sendall(asked.encode())
 code = int(server.recv(16) or 1)
 if code < 0:
-    signal.signal(-code, signal.SIG_DFL)
+    if -code != signal.SIGKILL:
+        signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)
 sys.exit(code)
 """

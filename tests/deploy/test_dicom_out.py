@@ -198,8 +198,9 @@ def test_mistakes_are_one_sentence(home: Path, tmp_path: Path) -> None:
         dicom(tmp_path / "nothing", tmp_path / "out", DicomConfig(key=home / "sonolearn-private"))
     with pytest.raises(UserError, match="another key"):
         dicom(home / "run", tmp_path / "out", DicomConfig(key=tmp_path / "other"))
+    deidentify([home / "in" / "Wilhelmina.dcm"], tmp_path / "copies", DeidentifyConfig())
     with pytest.raises(UserError, match="is not a run of `sonolearn predict`"):
-        dicom(home / "copies", tmp_path / "out", DicomConfig(key=home / "sonolearn-private"))
+        dicom(tmp_path / "copies", tmp_path / "out", DicomConfig(key=home / "sonolearn-private"))
 
 
 def test_a_source_that_has_gone_is_named_by_its_pseudonym(tmp_path: Path, classifier_path: Path) -> None:

@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -286,9 +287,11 @@ def test_accumulated_parts_give_a_step_of_the_whole_batch(store: Path, tmp_path:
     assert pd.read_csv(run / "metrics.csv").query("part == 'train'")["step"].max() == 6
 
 
-def test_two_processes_train_and_write_one_run(executable: Path, store: Path, tmp_path: Path) -> None:
+def test_two_processes_train_and_write_one_run(store: Path, tmp_path: Path) -> None:
     options = "--epochs 2 --workers 0 --devices 2 --accelerator cpu"
-    command = [*command_line(executable, store, options), "--out", str(tmp_path / "run")]
+    # Not the forked executable of the other tests: the second process is started by the words of the first.
+    installed = Path(sys.executable).parent / "sonolearn"
+    command = [*command_line(installed, store, options), "--out", str(tmp_path / "run")]
     result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
