@@ -34,9 +34,12 @@ have a dot: `--views.flip 0`. `true` and `false` are written out. Every command 
 
 - `--help`: its options, their types and defaults;
 - `--config FILE.yaml`: any of its options from a YAML file; give it first, the command line wins over it;
-- `--print_config`: write that YAML file to standard output and stop.
+- `--print_config`: write that YAML file to standard output and stop;
+- `--json`: its result alone as JSON on standard output: a table as a list of rows, a store or page as its path;
+- `--quiet`: neither messages nor progress; warnings stay.
 
-Exit codes: 0 done; 2 a mistake that you can mend, said in one sentence; 130 interrupted, what was done is kept.
+Exit codes: 0 done; 1 `doctor` found a fault; 2 a mistake that you can mend, said in one sentence; 130 interrupted, what
+was done is kept.
 Messages and progress go to standard error, results to standard output.
 """
 

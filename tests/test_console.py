@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
 import pytest
 
-from sonolearn import console
-from sonolearn.console import Interrupted, UserError, progress, say, warn
+from sonolearn import cli, console
+from sonolearn.console import Interrupted, UserError, as_json, progress, quiet, say, warn
 
 
 def test_messages_go_to_standard_error_in_one_line_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,3 +77,47 @@ def test_without_a_total_no_time_is_guessed(clock: list[float], capsys: pytest.C
         clock[0] += 61
         bar.advance(7)
     assert capsys.readouterr().err.strip() == "reading scan 3: 7 of unknown"
+
+
+def test_quiet_leaves_warnings_alone_and_ends(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with quiet(), progress("reading", 10) as bar:
+        say("not this")
+        warn("but this")
+        clock[0] += 61
+        bar.advance()
+    say("and this")
+    assert capsys.readouterr().err.strip() == "warning: but this\nand this"
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (pd.DataFrame({"plane": ["4CH", None]}), [{"plane": "4CH"}, {"plane": None}]),
+        (Path("a/report.html"), "a/report.html"),
+        ([Path("a"), Path("b")], ["a", "b"]),
+        (SimpleNamespace(path=Path("store")), "store"),
+        (None, None),
+    ],
+    ids=["table", "path", "paths", "store", "nothing"],
+)  # fmt: skip
+def test_results_as_json(result: object, expected: object) -> None:
+    assert json.loads(as_json(result)) == expected
+
+
+def test_with_json_standard_output_holds_the_result_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def chatty(**arguments: object) -> Path:
+        """Say much.
+
+        Args:
+            out: a folder.
+        """
+        sys.stdout.write("a table for people\n")
+        say("done")
+        return Path("out")
+
+    monkeypatch.setitem(cli.COMMANDS, "phantom", dataclasses.replace(cli.COMMANDS["phantom"], function=chatty))
+    cli.main(["phantom", "--json", "out", "--quiet"])
+    printed = capsys.readouterr()
+    assert (json.loads(printed.out), printed.err) == ("out", "a table for people\n")

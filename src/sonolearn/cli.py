@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,9 @@ import sonolearn
 from sonolearn import commands, config, recipes
 from sonolearn.command import Command, bare_flags, config_first, flat, join_lists, name_groups, nearest
 from sonolearn.config.study import StudyPlanConfig, StudyRunConfig
-from sonolearn.console import Interrupted, UserError, for_terminal
+from sonolearn.console import Interrupted, UserError, as_json, for_terminal, quiet
 
+EXIT_FAULT = 1
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -36,11 +38,20 @@ COMMANDS = {
     "study status": Command(commands.study_status, None, "study"),
     "study report": Command(commands.study_report, None, "study"),
     "demo": Command(commands.demo, config.DemoConfig),
+    "doctor": Command(
+        commands.doctor, config.DoctorConfig, failed=lambda findings: any(f.state == "fault" for f in findings)
+    ),
 }
+
+ANSWERS = {
+    "--json": "the result as JSON on standard output, and nothing else there",
+    "--quiet": "neither messages nor progress; warnings stay",
+}
+"""Words that every command takes, anywhere: how it answers."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; exit code 0, 2 for the user's mistakes, 130 when interrupted."""
+    """Run one command; exit code 0, 1 where `doctor` finds a fault, 2 for the user's mistakes, 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     asked = words[1:] if words[:1] == [STUDY] else words
     if not asked or asked[0] in ("-h", "--help"):
@@ -72,9 +83,18 @@ def command_of(words: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 
 def run(name: str, words: Sequence[str]) -> None:
-    """Parse the options of one command and call its function."""
+    """Parse the options of one command, call its function, and answer as asked."""
     arguments = parse(name, words)
-    COMMANDS[name].function(**arguments)
+    command = COMMANDS[name]
+    with quiet("--quiet" in words):
+        if "--json" in words:
+            with contextlib.redirect_stdout(sys.stderr):
+                result = command.function(**arguments)
+            print(as_json(result))
+        else:
+            result = command.function(**arguments)
+    if command.failed(result):
+        raise SystemExit(EXIT_FAULT)
 
 
 def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
@@ -85,7 +105,7 @@ def parse(name: str, words: Sequence[str]) -> dict[str, Any]:
         raise UserError(f"there is no command {name}{nearest(name, COMMANDS) or ';'} `sonolearn --help` lists them")
     command = COMMANDS[name]
     parser = make_parser(name, command)
-    files, words = config_first(words)
+    files, words = config_first([word for word in words if word not in ANSWERS])
     from_files = {key: value for file in files for key, value in read_yaml(parser, file).items()}
     words = name_groups(words, command.config)
     if command.layer:
@@ -108,7 +128,8 @@ def overview(first: str = "") -> str:
     lines += [f"  {name:12} {command.summary}" for name, command in shown.items()]
     lines += [
         "",
-        "`sonolearn COMMAND --help` lists its options; every command takes --config FILE.yaml, --print_config.",
+        "`sonolearn COMMAND --help` lists its options; every command takes --config FILE.yaml, --print_config,",
+        f"{' and '.join(f'{word} ({meaning})' for word, meaning in ANSWERS.items())}.",
     ]
     return "\n".join(lines)
 

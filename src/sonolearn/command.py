@@ -23,6 +23,9 @@ class Command:
     layer: Callable[[Sequence[str], Mapping[str, Any]], dict[str, Any]] | None = None
     """Defaults that depend on other options: from the words and the YAML files, nested options."""
 
+    failed: Callable[[Any], bool] = lambda result: False
+    """Whether a result of the function means that something is wrong: exit code 1."""
+
     @property
     def summary(self) -> str:
         """The first line of the function's docstring."""

@@ -16,6 +16,7 @@ from sonolearn.config import (
     DeidentifyConfig,
     DemoConfig,
     DicomConfig,
+    DoctorConfig,
     EmbedConfig,
     PhantomConfig,
     PredictConfig,
@@ -29,6 +30,7 @@ from sonolearn.runs import AnyPath, alone_in, paths_of
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sonolearn.doctor import Finding
     from sonolearn.store.store import Store
 
 Paths = AnyPath | Sequence[AnyPath]
@@ -230,6 +232,22 @@ def demo(out: AnyPath, config: DemoConfig | None = None) -> Path:
 
     with alone_in(out):
         return run(Path(out), config or DemoConfig())
+
+
+def doctor(config: DoctorConfig | None = None) -> list[Finding]:
+    """Look at what this machine has: packages, devices, memory, disk, weights; with a remedy for what is missing.
+
+    Args:
+        config: the folder for stores and runs, the encoder.
+
+    Returns:
+        What was found, and the remedies.
+    """
+    from sonolearn.doctor import examine, show
+
+    findings = examine(config or DoctorConfig())
+    show(findings)
+    return findings
 
 
 def study_plan(plan: AnyPath, out: AnyPath, config: StudyPlanConfig | None = None) -> pd.DataFrame:

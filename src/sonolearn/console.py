@@ -5,6 +5,8 @@ Everything goes to standard error, so that a command's result on standard output
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 import sys
 import time
@@ -54,6 +56,7 @@ def _controls(letter: str) -> bool:
 
 
 _LOG_SECONDS = 60.0
+_QUIET = False
 
 
 class UserError(ValueError):
@@ -75,9 +78,36 @@ def console() -> Console:
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
 
+@contextmanager
+def quiet(asked: bool = True) -> Iterator[None]:
+    """Print neither messages nor progress; warnings stay."""
+    global _QUIET
+    before, _QUIET = _QUIET, asked
+    try:
+        yield
+    finally:
+        _QUIET = before
+
+
+def as_json(result: object) -> str:
+    """The result of a command: a table as a list of rows, a store as its folder, a path as a text; NaN is null."""
+    if hasattr(result, "to_json"):
+        return str(result.to_json(orient="records", force_ascii=False))
+    return json.dumps(_plain(getattr(result, "path", result)), ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if dataclasses.is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
+
+
 def say(message: str) -> None:
     """Print one line for the person at the terminal."""
-    console().print(for_terminal(message), markup=False)
+    if not _QUIET:
+        console().print(for_terminal(message), markup=False)
 
 
 def warn(message: str) -> None:
@@ -96,7 +126,7 @@ def progress(description: str, total: int | None) -> Iterator[ProgressBar]:
     screen = console()
     columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), rich.MofNCompleteColumn())
     times = (rich.TimeElapsedColumn(), rich.TimeRemainingColumn())
-    bar = rich.Progress(*columns, *times, console=screen, disable=not screen.is_terminal)
+    bar = rich.Progress(*columns, *times, console=screen, disable=_QUIET or not screen.is_terminal)
     with bar:
         yield ProgressBar(bar, description, total)
 

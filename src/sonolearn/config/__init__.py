@@ -5,7 +5,7 @@ place. Values that make no sense are refused here, before any data are read. Wha
 stands in `sonolearn.recipes`.
 """
 
-from sonolearn.config.base import EncoderConfig, Precision
+from sonolearn.config.base import DoctorConfig, EncoderConfig, Precision
 from sonolearn.config.classify import (
     ClassifyConfig,
     ClassifyRecipe,
@@ -48,6 +48,7 @@ __all__ = [
     "DeidentifyConfig",
     "DemoConfig",
     "DicomConfig",
+    "DoctorConfig",
     "Draw",
     "EmbedConfig",
     "EncoderConfig",

@@ -1,4 +1,4 @@
-"""Which encoder: shared by pre-training and classification."""
+"""Which encoder: shared by pre-training and classification; and what `doctor` looks at."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from sonolearn.console import UserError
@@ -56,6 +57,16 @@ def require_pattern(pattern: str | None) -> None:
 
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """Options of `sonolearn doctor`: what is looked at."""
+
+    folder: Path = Path()
+    """Where stores and runs are to be written."""
+    encoder: str = "resnet50"
+    """The encoder whose ImageNet weights are looked for."""
 
 
 @dataclass(frozen=True)

@@ -242,6 +242,16 @@ def imagenet_file(encoder: str) -> Path | None:
     return found[0] if found else None
 
 
+def cached_imagenet_file(encoder: str) -> Path | None:
+    """The file of timm's ImageNet weights that was downloaded before."""
+    from huggingface_hub import try_to_load_from_cache
+
+    pretrained = timm.get_pretrained_cfg(encoder) if timm.is_model(encoder) else None
+    name = pretrained.hf_hub_id if pretrained else None
+    found = try_to_load_from_cache(str(name), "model.safetensors") if name else None
+    return Path(found) if isinstance(found, str) else None
+
+
 def _from_imagenet(config: EncoderConfig, seed: int, image_size: int | None) -> tuple[nn.Module, Card]:
     """ImageNet weights, their first convolution summed over the colour channels: of our folder, else of timm."""
     encoder = config.encoder or DEFAULT_ENCODER
