@@ -60,6 +60,9 @@ class ClassifyConfig(EncoderConfig):
     """logistic: strengths to choose from, each the lambda of (lambda / 2) times the squared norm of the weights. Where
     a class comes from one patient only, within cannot choose: it takes the middle one, or of up to five images a class
     their class means by cosine instead."""
+    spread_labels: bool = True
+    """logistic, and the head that finetune starts from: learn from the training images outside the label fraction, too,
+    as unlabelled ones, by labels spread over nearest neighbours; only where no validation part chooses."""
     standardise: Standardise = "shared"
     """linear, and the head that finetune starts from: shared: features divided by one spread for all, the root of their
     mean variance; each: by its own (batch norm without affine, as in the study), which few images estimate badly;

@@ -129,6 +129,7 @@ def fit_finetune(
     seed: int,
     fabric: Fabric,
     on_epoch: Callable[[], None] = lambda: None,
+    unlabelled: Tensor | None = None,
 ) -> Fitted:
     """Train encoder and head.
 
@@ -145,6 +146,7 @@ def fit_finetune(
         seed: of a random head, order, views and dropout.
         fabric: device and precision.
         on_epoch: called `config.epochs` times, for a progress bar.
+        unlabelled: (m, F) features by this encoder of images without a label, for the head that it starts from.
 
     Raises:
         UserError: the loss is not finite.
@@ -154,7 +156,7 @@ def fit_finetune(
     normalisation = grey_statistics(images) if fresh or config.head == "random" else (card.mean, card.std)
     network = PlaneClassifier(encoder, feature_count(encoder), classes, config.dropout, seed)
     if config.head == "logistic" and not fresh:
-        start_from_logistic(network, card, train, classes, config, fabric, valid)
+        start_from_logistic(network, card, train, classes, config, fabric, valid, unlabelled)
     training = _Training(network, images, labels, normalisation, classes, config, seed, fabric)
     if config.head == "random":
         return _by_epoch(training, valid, on_epoch)
@@ -169,16 +171,19 @@ def start_from_logistic(
     config: ClassifyConfig,
     fabric: Fabric,
     valid: HeldOut | None = None,
+    unlabelled: Tensor | None = None,
 ) -> None:
-    """Make the network equal to linear evaluation of its encoder on the same images."""
+    """Make the network equal to linear evaluation of its encoder on the same images, and the same unlabelled ones."""
     images, labels = train
-    features = extract(network.encoder, card, images, fabric)
+    own = extract(network.encoder, card, images, fabric)
+    features = own if unlabelled is None else torch.cat([own, unlabelled.to(own.device)])
+    targets = np.concatenate([labels.targets, np.zeros(len(features) - len(own), np.int64)])  # the latter unused
     if valid is not None:
         valid = HeldOut(extract(network.encoder, card, valid.features.numpy(), fabric), valid.targets)
     whole = [np.arange(len(labels))]
     # One set of options describes both; a raw or otherwise standardised head would have another scale.
     linear = dataclasses.replace(config, mode="linear", solver="logistic")
-    (fitted,) = fit_logistic(features, labels.targets, labels.patient, whole, valid, classes, linear)
+    (fitted,) = fit_logistic(features, targets, labels.patient, whole, valid, classes, linear)
     assert fitted.linear is not None
     network.to(fabric.device).start_from(fitted.linear, standardisation(features, config.standardise)[1])
 

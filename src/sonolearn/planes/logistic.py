@@ -29,6 +29,7 @@ from sonolearn.console import UserError
 from sonolearn.planes.head import Fitted, HeldOut, LinearHead, Probabilities, class_weights
 from sonolearn.planes.linear import Positions, balanced_accuracies, standardisation
 from sonolearn.planes.logistic_optimum import optima
+from sonolearn.planes.spreading import fit_to_soft_labels, neighbour_graph, soft_labels, spread_labels
 
 
 def class_mean_head(
@@ -160,13 +161,53 @@ def fit_logistic(
     classes: int,
     config: ClassifyConfig,
 ) -> list[Fitted]:
-    """The classifiers of `fit_heads`, whose arguments and errors these are."""
+    """The classifiers of `fit_heads`, whose arguments and errors these are; they learn from the other images, too.
+
+    With `config.spread_labels`, and without a validation part, the images of `train` outside a subset count as
+    unlabelled; their targets are not looked at.
+    """
     heads = fit_heads(train, targets, patients, subsets, valid, classes, config)
+    if config.spread_labels and valid is None:
+        heads = with_unlabelled(train, targets, subsets, heads, classes, config)
     centre = train.double().mean(0).float()
     return [
         Fitted(h.predict, 0, h.valid_balanced_accuracy, linear=h.around(centre), regularisation=h.regularisation)
         for h in heads
     ]
+
+
+def with_unlabelled(
+    train: Tensor,
+    targets: NDArray[np.int64],
+    subsets: Sequence[Positions],
+    heads: Sequence[Head],
+    classes: int,
+    config: ClassifyConfig,
+) -> list[Head]:
+    """Heads that learn from the images outside their subset as well; see `spreading`. Arguments as of `fit_heads`.
+
+    The strength is the middle one. A head whose subset is all of `train` stays as it is.
+    """
+    unlike = {_name(s): (np.sort(s), head) for s, head in zip(subsets, heads, strict=True) if len(set(s)) < len(train)}
+    if not unlike:
+        return list(heads)
+    graph, strength = neighbour_graph(train), sorted(config.regularisations)[len(config.regularisations) // 2]
+    labels = [
+        soft_labels(
+            [head.predict(train).astype(np.float64), spread_labels(graph, own, targets[own], classes)],
+            own, targets[own],
+        )
+        for own, head in unlike.values()
+    ]  # fmt: skip
+    found = dict(zip(unlike, fit_to_soft_labels(train, labels, strength, config.standardise), strict=True))
+    centre = train.double().mean(0)
+
+    def student(head: Head, weight: Tensor, bias: Tensor) -> Head:
+        rounded = weight.float()
+        kept = (bias + (weight - rounded) @ centre).float()
+        return Head(rounded.T.contiguous(), kept, strength, head.valid_balanced_accuracy, head.valid_loss)
+
+    return [student(h, *found[_name(s)]) if _name(s) in found else h for s, h in zip(subsets, heads, strict=True)]
 
 
 def folds_of(

@@ -144,8 +144,19 @@ def _finetune(trainer: Trainer, units: Sequence[Unit], on_epoch: OnEpoch) -> Seq
         encoder, card = trainer.initialisation.load(trainer.weights)
         train = trainer.images.frames("train")[trainer.positions(unit)], trainer.subset(unit)
         others = trainer.held_out, trainer.classes, trainer.config
-        fitted.append(fit_finetune(encoder, card, train, *others, unit.seed, trainer.fabric, on_epoch))
+        unlabelled = _unlabelled(trainer, unit)
+        fitted.append(fit_finetune(encoder, card, train, *others, unit.seed, trainer.fabric, on_epoch, unlabelled))
     return fitted
+
+
+def _unlabelled(trainer: Trainer, unit: Unit) -> Tensor | None:
+    """(m, F) features of the training images outside a unit's subset, where the head that it starts from uses them."""
+    config, own = trainer.config, trainer.positions(unit)
+    used = config.spread_labels and config.valid == "within" and config.head == "logistic" and config.init != "random"
+    if not used or len(own) == len(trainer.parts["train"]):
+        return None
+    others = np.setdiff1d(np.arange(len(trainer.parts["train"])), own)
+    return trainer.features["train"][torch.from_numpy(others)]
 
 
 def _logistic(trainer: Trainer, units: Sequence[Unit], _: OnEpoch) -> Sequence[Fitted]:
