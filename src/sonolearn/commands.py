@@ -141,7 +141,7 @@ def classify(store: AnyPath, out: AnyPath, config: ClassifyConfig | None = None)
     from sonolearn.ssl.devices import naming_failures
 
     config = config or ClassifyConfig()
-    with alone_in(out), naming_damage(store, out, config.init), naming_failures("--batch_size"):
+    with alone_in(out), naming_damage(store, *config.unlabelled, out, config.init), naming_failures("--batch_size"):
         return run(Path(store), Path(out), config)
 
 

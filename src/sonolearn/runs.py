@@ -37,7 +37,7 @@ _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVA
 # Options that do not change results: a run may be resumed with others.
 NOT_HASHED = frozenset(
     {"workers", "checkpoint_minutes", "log_every", "accelerator", "devices", "num_nodes", "name", "key", "knn_store"}
-    | {"compile", "profile", "save_classifiers"}
+    | {"compile", "profile", "save_classifiers", "unlabelled"}
 )
 
 

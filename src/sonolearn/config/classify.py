@@ -63,6 +63,9 @@ class ClassifyConfig(EncoderConfig):
     spread_labels: bool = True
     """logistic, and the head that finetune starts from: learn from the training images outside the label fraction, too,
     as unlabelled ones, by labels spread over nearest neighbours; only where no validation part chooses."""
+    unlabelled: tuple[Path, ...] = ()
+    """Stores of scans whose frames count as unlabelled images, too, 5000 at most; patients of the validation and test
+    parts are left out."""
     standardise: Standardise = "shared"
     """linear, and the head that finetune starts from: shared: features divided by one spread for all, the root of their
     mean variance; each: by its own (batch norm without affine, as in the study), which few images estimate badly;
@@ -117,6 +120,12 @@ class ClassifyConfig(EncoderConfig):
         at_once = self.mode == "knn" or (self.mode == "linear" and self.solver == "logistic")
         return 1 if at_once else self.epochs
 
+    @property
+    def learns_unlabelled(self) -> bool:
+        """Whether a head is fitted that learns from unlabelled images."""
+        head = self.solver == "logistic" if self.mode == "linear" else self.head == "logistic" and self.init != "random"
+        return self.spread_labels and self.valid == "within" and self.mode != "knn" and head
+
     def __post_init__(self) -> None:
         require(
             len(self.fractions) > 0 and all(0 < f <= 1 for f in self.fractions),
@@ -130,6 +139,11 @@ class ClassifyConfig(EncoderConfig):
         require_each(self, positive, "give more than 0", "lr", "temperature", "layer_decay")
         require_each(self, not_negative, "give 0 or more", "weight_decay", "workers", "min_steps")
         require_each(self, share, "give a share from 0 to 1", "warmup", "average", "mixture", "layer_decay")
+        require(
+            not self.unlabelled or self.learns_unlabelled,
+            "--unlabelled: only heads of logistic regression learn from unlabelled images, without a validation part; "
+            "give --spread_labels true, --valid within, and --mode linear or finetune with --solver logistic",
+        )
         require(
             self.image_size is None or self.image_size >= 16, f"--image_size {self.image_size}: give at least 16 px"
         )

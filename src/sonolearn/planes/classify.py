@@ -50,13 +50,16 @@ def classify(store: Path, out: Path, config: ClassifyConfig) -> pd.DataFrame:
     check_init(config, initialisation.image_size)
     source = Store(store)
     labels = check_labels(source, parts_used(config))
-    claim(out, "classify", initialisation.settings, {"store": source.fingerprint, **initialisation.hashes})
+    unlabelled = [Store(path) for path in config.unlabelled]
+    more = {f"unlabelled {number}": other.fingerprint for number, other in enumerate(unlabelled)}
+    claim(out, "classify", initialisation.settings, {"store": source.fingerprint, **more, **initialisation.hashes})
     write_json(out / DATA_FILE, {"store": describe_store(source, labels), "initialisation": initialisation.describe()})
     check_overlap(source, labels, initialisation, out)
     units = [Unit(fraction, seed) for seed in range(config.seeds) for fraction in dict.fromkeys(config.fractions)]
     missing = [unit for unit in units if not unit.is_finished(out, config.save_classifiers)]
     if missing:
-        _run_units(missing, units, source, labels, initialisation, out)
+        images = LabelledImages(source, labels, initialisation.image_size, unlabelled)
+        _run_units(missing, units, images, initialisation, out)
     results = write_tables(out, units, source.planes)
     print_summary(out, f"{initialisation.name}, {config.mode}", config.draw)
     return results
@@ -65,8 +68,7 @@ def classify(store: Path, out: Path, config: ClassifyConfig) -> pd.DataFrame:
 def _run_units(
     missing: list[Unit],
     units: list[Unit],
-    store: Store,
-    labels: pd.DataFrame,
+    images: LabelledImages,
     initialisation: Initialisation,
     out: Path,
 ) -> None:
@@ -77,7 +79,6 @@ def _run_units(
         return unit.seed if initialisation.varies else 0
 
     try:
-        images = LabelledImages(store, labels, initialisation.image_size)
         with progress("classify", len(missing) * epochs) as bar:
             for seed, group in groupby(missing, weights):
                 trainer = Trainer(images, initialisation, seed, [unit for unit in units if weights(unit) == seed])

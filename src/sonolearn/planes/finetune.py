@@ -177,13 +177,12 @@ def start_from_logistic(
     images, labels = train
     own = extract(network.encoder, card, images, fabric)
     features = own if unlabelled is None else torch.cat([own, unlabelled.to(own.device)])
-    targets = np.concatenate([labels.targets, np.zeros(len(features) - len(own), np.int64)])  # the latter unused
     if valid is not None:
         valid = HeldOut(extract(network.encoder, card, valid.features.numpy(), fabric), valid.targets)
     whole = [np.arange(len(labels))]
     # One set of options describes both; a raw or otherwise standardised head would have another scale.
     linear = dataclasses.replace(config, mode="linear", solver="logistic")
-    (fitted,) = fit_logistic(features, targets, labels.patient, whole, valid, classes, linear)
+    (fitted,) = fit_logistic(features, labels.targets, labels.patient, whole, valid, classes, linear)
     assert fitted.linear is not None
     network.to(fabric.device).start_from(fitted.linear, standardisation(features, config.standardise)[1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sonolearn.config import ClassifyConfig
 from sonolearn.console import UserError, warn
 from sonolearn.ssl.features import read_images
+from sonolearn.ssl.frames import training_frames
 from sonolearn.store.splits import check_disjoint
 from sonolearn.store.store import PARTS, Frames, Rows, Store
 
@@ -64,15 +66,17 @@ class LabelledImages:
         parts: train, valid and test.
     """
 
-    def __init__(self, store: Store, labels: pd.DataFrame, size: int) -> None:
-        """Images of the store, resized to `size` px."""
-        self.store, self.labels, self.size, self.planes = store, labels, size, store.planes
+    def __init__(self, store: Store, labels: pd.DataFrame, size: int, unlabelled: Sequence[Store] = ()) -> None:
+        """Images of the store, resized to `size` px; those of `unlabelled` stores are the part "unlabelled"."""
+        self.store, self.labels, self.size, self.planes, self.unlabelled = store, labels, size, store.planes, unlabelled
         self.parts = {part: labelled(store, labels[labels["split"] == part]) for part in PARTS}
         self._frames: dict[str, Frames] = {}
 
     def frames(self, part: str) -> Frames:
         """(n, size, size) uint8 of a part."""
-        if part not in self._frames:
+        if part not in self._frames and part == "unlabelled":
+            self._frames[part] = unlabelled_frames(self.unlabelled, self.store, self.size)
+        elif part not in self._frames:
             self._frames[part] = read_images(self.store, self.parts[part].rows, self.size)
         return self._frames[part]
 
@@ -80,6 +84,29 @@ class LabelledImages:
         """The parts; the validation part is empty unless it may choose something."""
         whole = config.valid == "whole"
         return self.parts if whole else {**self.parts, "valid": self.parts["valid"].without_images}
+
+
+UNLABELLED = 5000
+"""Unlabelled frames of other stores at most: their graph and features are in memory for each head that is fitted."""
+
+
+def unlabelled_frames(stores: Sequence[Store], labelled: Store, size: int) -> Frames:
+    """Frames of other stores, evenly spaced where there are more than `UNLABELLED`.
+
+    Args:
+        stores: at least one.
+        labelled: whose patients in the validation and test parts are left out.
+        size: side in px.
+
+    Returns:
+        (m, size, size) uint8.
+    """
+    pool = training_frames([*stores, labelled])
+    pool = pool.of(pool.store_of_frame < len(stores))
+    count = min(UNLABELLED, len(pool))
+    pool = pool.of(np.arange(count) * len(pool) // max(1, count))
+    rows = [pool.row_of_frame[pool.store_of_frame == number] for number in range(len(stores))]
+    return np.concatenate([read_images(store, some, size) for store, some in zip(stores, rows, strict=True)])
 
 
 def parts_used(*configs: ClassifyConfig) -> tuple[str, ...]:

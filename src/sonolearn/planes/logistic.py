@@ -164,7 +164,7 @@ def fit_logistic(
     """The classifiers of `fit_heads`, whose arguments and errors these are; they learn from the other images, too.
 
     With `config.spread_labels`, and without a validation part, the images of `train` outside a subset count as
-    unlabelled; their targets are not looked at.
+    unlabelled: their targets, which may be missing from the end of `targets`, are not looked at.
     """
     heads = fit_heads(train, targets, patients, subsets, valid, classes, config)
     if config.spread_labels and valid is None:

@@ -127,6 +127,7 @@ class Trainer:
     def features(self) -> dict[str, Tensor]:
         """(n, F) of each part in use by the frozen encoder; fine-tuning has use for the training part's, to choose."""
         used = ["train"] if self.config.mode == "finetune" else [p for p, part in self.parts.items() if len(part)]
+        used += ["unlabelled"] if self.images.unlabelled else []
         if missing := [part for part in used if part not in self._features]:
             encoder, card = self.initialisation.load(self.weights)
             images = {part: self.images.frames(part) for part in missing}
@@ -150,17 +151,19 @@ def _finetune(trainer: Trainer, units: Sequence[Unit], on_epoch: OnEpoch) -> Seq
 
 
 def _unlabelled(trainer: Trainer, unit: Unit) -> Tensor | None:
-    """(m, F) features of the training images outside a unit's subset, where the head that it starts from uses them."""
-    config, own = trainer.config, trainer.positions(unit)
-    used = config.spread_labels and config.valid == "within" and config.head == "logistic" and config.init != "random"
-    if not used or len(own) == len(trainer.parts["train"]):
-        return None
+    """(m, F) features of the unlabelled images that the head of a unit starts from; the rest of the training part."""
+    own = trainer.positions(unit)
     others = np.setdiff1d(np.arange(len(trainer.parts["train"])), own)
-    return trainer.features["train"][torch.from_numpy(others)]
+    if not trainer.config.learns_unlabelled or not (len(others) or trainer.images.unlabelled):
+        return None
+    rest = [trainer.features["train"][torch.from_numpy(others)]]
+    return torch.cat([*rest, trainer.features["unlabelled"]] if trainer.images.unlabelled else rest)
 
 
 def _logistic(trainer: Trainer, units: Sequence[Unit], _: OnEpoch) -> Sequence[Fitted]:
     features, train = trainer.inputs("train"), trainer.parts["train"]
+    if trainer.images.unlabelled:  # behind the training images, in no subset
+        features = torch.cat([features, trainer.features["unlabelled"]])
     subsets = [trainer.positions(unit) for unit in units]
     others = trainer.held_out, trainer.classes, trainer.config
     return fit_logistic(features, train.targets, train.patient, subsets, *others)
