@@ -152,7 +152,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
         ({"methods": {"simclr": {"encoders": 3}}}, "plan.yaml, methods.simclr: encoders 3: give a list"),
         ({"methods": {"simclr": {"batch_size": "many"}}}, "plan.yaml, methods.simclr: --batch_size many: give a whole"),
         ({"methods": {"simclr": {"seed": 3}}}, "plan.yaml, methods.simclr: seed is set by the plan itself"),
-        ({"modes": {"linear": {"unlabelled": ["scans"]}}}, "plan.yaml, modes.linear: a study compares starts on its own"),
+        ({"modes": {"linear": {"unlabelled": ["scans"]}}}, "plan.yaml, modes.linear: a study learns from its"),
         ({"modes": {"linear": {"fractions": [1]}}}, "plan.yaml, modes.linear: fractions is set by the plan itself"),
         ({"pools": {"few": {"patients": "all"}}}, "plan.yaml, pools.few: --patients all: give a whole number, or null"),
         ({"methods": {}, "pools": {}, "initialisations": {}}, "names neither methods nor initialisations"),

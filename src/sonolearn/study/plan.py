@@ -220,10 +220,10 @@ def _mode(file: Path, given: StudyPlan, name: str, options: Options) -> Classify
         raise UserError(f"{file.name}: there is no mode {name}{nearest(name, MODES)}; modes are {', '.join(MODES)}")
     merged = _merged(given.classify, options)
     _refuse_set_by_grid(where, merged, "classify")
+    if "unlabelled" in merged:
+        raise UserError(f"{where}: a study learns from its own data alone; leave unlabelled out")
     layer = classify_layer_asked_for([], merged)
     config: ClassifyConfig = read_options(ClassifyConfig, {**merged, "image_size": given.image_size}, where, layer)
-    if config.unlabelled:
-        raise UserError(f"{where}: a study compares starts on its own data alone; leave unlabelled out")
     return dataclasses.replace(config, mode=name)  # type: ignore[arg-type]  # checked above
 
 
