@@ -157,7 +157,7 @@ RECIPES: dict[Recipe, dict[Method, Options]] = {"adapt": ADAPT, "study": STUDY, 
 
 # The study's protocol of classification: Benjamin et al., section "Downstream protocol".
 CLASSIFY_STUDY: Options = {
-    "recipe": "study", "valid": "whole", "solver": "adamw", "spread_labels": False, "standardise": "each",
+    "recipe": "study", "valid": "whole", "solver": "adamw", "spread_labels": "never", "standardise": "each",
     "head": "random", "epochs": 100, "min_steps": 0, "batch_size": 128, "lr": 1e-3, "schedule": "constant",
     "layer_decay": 1.0, "weight_decay": 1e-6, "dropout": 0.5,
 }  # fmt: skip

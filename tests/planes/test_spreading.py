@@ -17,7 +17,7 @@ from sonolearn.planes.spreading import fit_to_soft_labels, neighbour_graph, soft
 
 RNG = np.random.default_rng(0)
 FEATURES = torch.from_numpy(RNG.normal(size=(40, 6)).astype(np.float32))
-CONFIG = ClassifyConfig(mode="linear")
+CONFIG = ClassifyConfig(mode="linear", spread_labels="always")
 
 
 def moons(noise: float = 0.05) -> tuple[torch.Tensor, np.ndarray]:
@@ -110,7 +110,7 @@ def test_the_labels_of_unlabelled_images_are_not_looked_at() -> None:
 def test_unlabelled_images_turn_the_head_and_without_any_it_stays_as_it_is() -> None:
     features, targets = moons()
     some, whole = np.r_[:6, 100:120], np.arange(200)
-    spread, plain = (heads(targets, features, [some, whole], spread_labels=on) for on in (True, False))
+    spread, plain = (heads(targets, features, [some, whole], spread_labels=on) for on in ("always", "never"))
     assert np.abs(spread[0] - plain[0]).max() > 0.01
     assert (spread[1] == plain[1]).all()
 
@@ -127,3 +127,11 @@ def test_heads_do_not_depend_on_each_other_or_on_the_scale_of_features() -> None
 def test_a_class_that_the_subset_lacks_is_never_predicted() -> None:
     features, targets = moons()
     assert heads(targets, features, [np.flatnonzero(targets == 1)[:5]])[0][:, 0].max() == 0
+
+
+def test_by_default_only_heads_of_a_few_images_learn_so() -> None:
+    features, targets = moons()
+    few, more = np.r_[:5, 100:105], np.r_[:20, 100:120]
+    found, plain = (heads(targets, features, [few, more], spread_labels=one) for one in ("few", "never"))
+    assert np.abs(found[0] - plain[0]).max() > 0.01
+    assert (found[1] == plain[1]).all()

@@ -46,6 +46,7 @@ def test_they_turn_the_classifier_even_with_all_labels(
     mode: str, encoder: Path, store: Path, scans: Path, tmp_path: Path
 ) -> None:
     options = {"fractions": (1.0,), "seeds": 1, "init": str(encoder), "encoder": None, "mixture": 0.0}
+    options["spread_labels"] = "always"
     plain, more = tmp_path / "plain", tmp_path / "more"
     classify(store, plain, tiny(mode, **options))
     classify(store, more, tiny(mode, **options, unlabelled=(scans,)))
@@ -58,7 +59,7 @@ def test_they_turn_the_classifier_even_with_all_labels(
 
 
 @pytest.mark.parametrize(
-    "options", [{"mode": "knn"}, {"mode": "linear", "solver": "adamw"}, {"spread_labels": False}, {"valid": "whole"}]
+    "options", [{"mode": "knn"}, {"mode": "linear", "solver": "adamw"}, {"spread_labels": "never"}, {"valid": "whole"}]
 )
 def test_where_nothing_would_learn_from_them_it_is_said(options: dict[str, object], scans: Path) -> None:
     with pytest.raises(UserError, match="--unlabelled: only heads of logistic regression learn from unlabelled"):
@@ -69,3 +70,11 @@ def test_a_missing_store_is_named_before_anything_is_written(store: Path, tmp_pa
     with pytest.raises(UserError, match="nothing"):
         classify(store, tmp_path / "run", tiny("linear", unlabelled=(tmp_path / "nothing",)))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_store_that_no_head_learns_from_is_named(
+    encoder: Path, store: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"fractions": (1.0,), "seeds": 1, "init": str(encoder), "encoder": None}
+    classify(store, tmp_path / "run", tiny("linear", **options, unlabelled=(scans,)))
+    assert "no head has at most 5 images a class; give --spread_labels always" in capsys.readouterr().err

@@ -24,6 +24,7 @@ Mode = Literal["finetune", "linear", "knn"]
 Solver = Literal["logistic", "adamw"]
 Standardise = Literal["shared", "each", "none"]
 ClassifyRecipe = Literal["adapt", "study"]
+SpreadLabels = Literal["few", "always", "never"]
 Draw = Literal["random", "unstratified", "suggested"]
 
 GENTLE_VIEWS: dict[str, Any] = {
@@ -60,9 +61,10 @@ class ClassifyConfig(EncoderConfig):
     """logistic: strengths to choose from, each the lambda of (lambda / 2) times the squared norm of the weights. Where
     a class comes from one patient only, within cannot choose: it takes the middle one, or of up to five images a class
     their class means by cosine instead."""
-    spread_labels: bool = True
-    """logistic, and the head that finetune starts from: learn from the training images outside the label fraction, too,
-    as unlabelled ones, by labels spread over nearest neighbours; only where no validation part chooses."""
+    spread_labels: SpreadLabels = "few"
+    """logistic, and the head that finetune starts from, with `--valid within`: learn from the training images outside
+    the label fraction, too, as unlabelled ones, by labels spread over nearest neighbours. few: heads of up to five
+    labelled images a class; always: all heads, which did not pay on test patients; never."""
     unlabelled: tuple[Path, ...] = ()
     """Stores of scans whose frames count as unlabelled images, too, 5000 at most; patients of the validation and test
     parts are left out."""
@@ -124,7 +126,7 @@ class ClassifyConfig(EncoderConfig):
     def learns_unlabelled(self) -> bool:
         """Whether a head is fitted that learns from unlabelled images."""
         head = self.solver == "logistic" if self.mode == "linear" else self.head == "logistic" and self.init != "random"
-        return self.spread_labels and self.valid == "within" and self.mode != "knn" and head
+        return self.spread_labels != "never" and self.valid == "within" and self.mode != "knn" and head
 
     def __post_init__(self) -> None:
         require(
@@ -142,7 +144,7 @@ class ClassifyConfig(EncoderConfig):
         require(
             not self.unlabelled or self.learns_unlabelled,
             "--unlabelled: only heads of logistic regression learn from unlabelled images, without a validation part; "
-            "give --spread_labels true, --valid within, and --mode linear or finetune with --solver logistic",
+            "give --spread_labels few or always, --valid within, and --mode linear or finetune with --solver logistic",
         )
         require(
             self.image_size is None or self.image_size >= 16, f"--image_size {self.image_size}: give at least 16 px"

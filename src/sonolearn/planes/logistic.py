@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from sonolearn.config import ClassifyConfig
-from sonolearn.console import UserError
+from sonolearn.console import UserError, warn
 from sonolearn.planes.head import Fitted, HeldOut, LinearHead, Probabilities, class_weights
 from sonolearn.planes.linear import Positions, balanced_accuracies, standardisation
 from sonolearn.planes.logistic_optimum import optima
@@ -60,7 +60,8 @@ def class_mean_head(
 FOLDS = 5
 """Folds of the cross-validation at most; fewer where a class comes from fewer patients."""
 FEW = 5
-"""Images a class, on average, up to which class means take the place of a strength that cannot be chosen."""
+"""Images a class, on average, up to which class means take the place of a strength that cannot be chosen, and up to
+which a head learns from unlabelled images, too."""
 AT_ONCE = 2**26
 """Numbers (of 8 bytes) that the subsets of one batch may take in memory, about."""
 
@@ -141,7 +142,7 @@ def fit_heads(
         if valid is not None:
             judged = [_judge(own, valid.features.double(), torch.tensor(valid.targets, device=train.device))]
             heads[name] = _best(own, judged, own.class_weights, by_accuracy=True)
-        elif not folds.get(name, True) and len(unlike[name]) <= FEW * int((own.class_weights > 0).sum()):
+        elif not folds.get(name, True) and is_few(targets[unlike[name]]):
             heads[name] = _means(inputs[unlike[name]], targets[unlike[name]], classes, config)
         else:
             judged = [
@@ -167,13 +168,22 @@ def fit_logistic(
     unlabelled: their targets, which may be missing from the end of `targets`, are not looked at.
     """
     heads = fit_heads(train, targets, patients, subsets, valid, classes, config)
-    if config.spread_labels and valid is None:
+    if config.spread_labels != "never" and valid is None:
         heads = with_unlabelled(train, targets, subsets, heads, classes, config)
     centre = train.double().mean(0).float()
     return [
         Fitted(h.predict, 0, h.valid_balanced_accuracy, linear=h.around(centre), regularisation=h.regularisation)
         for h in heads
     ]
+
+
+def is_few(targets: NDArray[np.int64]) -> bool:
+    """Whether (n,) classes of labelled images are at most `FEW` a class.
+
+    >>> is_few(np.array([0, 0, 2])), is_few(np.zeros(6, int))
+    (True, False)
+    """
+    return len(targets) <= FEW * len(set(targets.tolist()))
 
 
 def with_unlabelled(
@@ -186,10 +196,17 @@ def with_unlabelled(
 ) -> list[Head]:
     """Heads that learn from the images outside their subset as well; see `spreading`. Arguments as of `fit_heads`.
 
-    The strength is the middle one. A head whose subset is all of `train` stays as it is.
+    The strength is the middle one. A head whose subset is all of `train`, or has more than a few images a class, unless
+    `config.spread_labels` is always, stays as it is.
     """
-    unlike = {_name(s): (np.sort(s), head) for s, head in zip(subsets, heads, strict=True) if len(set(s)) < len(train)}
+    unlike = {
+        _name(own): (np.sort(own), head)
+        for own, head in zip(subsets, heads, strict=True)
+        if len(set(own)) < len(train) and (config.spread_labels == "always" or is_few(targets[own]))
+    }
     if not unlike:
+        if config.unlabelled:
+            warn(f"--unlabelled: no head has at most {FEW} images a class; give --spread_labels always to use it")
         return list(heads)
     graph, strength = neighbour_graph(train), sorted(config.regularisations)[len(config.regularisations) // 2]
     labels = [
