@@ -13,8 +13,13 @@ setup: .venv/.complete
 # Made anew when the requirements change; the marker is written last, so that an interrupted install is repeated.
 .venv/.complete: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "sonolearn needs Python 3.11 or newer: make PYTHON=python3.11")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	if command -v uv >/dev/null; then \
+		uv venv --quiet --clear --python $(PYTHON) .venv && \
+		uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'; \
+	else \
+		$(PYTHON) -m venv .venv && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'; \
+	fi
 	touch $@
 
 demo: setup

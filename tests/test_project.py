@@ -63,7 +63,7 @@ def test_workflows_call_targets_of_the_makefile() -> None:
 
 def test_workflows_give_commands_options_that_exist() -> None:
     called = [shlex.split(line) for line in commands() if line.startswith("sonolearn ")]
-    assert [words[1] for words in called] == ["phantom", "prepare", "prepare", "classify", "predict"]
+    assert [words[1] for words in called] == ["doctor", "phantom", "prepare", "prepare", "classify", "predict"]
     for words in called:
         cli.parse(*cli.command_of(words[1:]))
 

@@ -13,6 +13,7 @@ from sonolearn import commands, config, recipes
 from sonolearn.command import Command, bare_flags, config_first, flat, join_lists, name_groups, nearest
 from sonolearn.config.study import StudyPlanConfig, StudyRunConfig
 from sonolearn.console import Interrupted, UserError, as_json, for_terminal, quiet
+from sonolearn.extras import naming_extras
 
 EXIT_FAULT = 1
 EXIT_USER_ERROR = 2
@@ -86,7 +87,7 @@ def run(name: str, words: Sequence[str]) -> None:
     """Parse the options of one command, call its function, and answer as asked."""
     arguments = parse(name, words)
     command = COMMANDS[name]
-    with quiet("--quiet" in words):
+    with quiet("--quiet" in words), naming_extras():
         if "--json" in words:
             with contextlib.redirect_stdout(sys.stderr):
                 result = command.function(**arguments)

@@ -25,6 +25,7 @@ from sonolearn.config import (
     SuggestConfig,
 )
 from sonolearn.config.study import StudyPlanConfig, StudyRunConfig
+from sonolearn.extras import naming_extras
 from sonolearn.runs import AnyPath, alone_in, paths_of
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def classify(store: AnyPath, out: AnyPath, config: ClassifyConfig | None = None)
         A row a fraction and seed: macro F1, balanced accuracy, accuracy, images and patients behind them.
     """
     from sonolearn.planes.classify import classify as run
-    from sonolearn.ssl.devices import naming_failures
+    from sonolearn.ssl.failures import naming_failures
 
     config = config or ClassifyConfig()
     with alone_in(out), naming_damage(store, *config.unlabelled, out, config.init), naming_failures("--batch_size"):
@@ -157,7 +158,7 @@ def predict(paths: Paths, out: AnyPath, config: PredictConfig | None = None) -> 
         A row a scan: its plane, the share of its frames that show it, mean probabilities, or why it was rejected.
     """
     from sonolearn.deploy.predict import predict as run
-    from sonolearn.ssl.devices import naming_failures
+    from sonolearn.ssl.failures import naming_failures
 
     config = config or PredictConfig()
     with alone_in(out), naming_damage(out, config.classifier or out), naming_failures("--batch"):
@@ -194,9 +195,7 @@ def dicom(run: AnyPath, out: AnyPath, config: DicomConfig | None = None) -> list
     Returns:
         The files.
     """
-    from sonolearn.deploy.extra import needs_hospital
-
-    with needs_hospital():
+    with naming_extras():
         from sonolearn.deploy.dicom_out import dicom as write
     with alone_in(out), naming_damage(run):
         return write(Path(run), Path(out), config or DicomConfig())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -11,12 +12,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from media import fan
 from sonolearn.config import PredictConfig
 from sonolearn.console import UserError
+from sonolearn.deploy import network as onnx_export
 from sonolearn.deploy import runtime
-from sonolearn.deploy import runtime as onnx_export
 from sonolearn.deploy.classifier import Classifier, load_classifier
 from sonolearn.deploy.runtime import make_runtime, onnx_bytes, onnx_file
 
@@ -67,7 +70,7 @@ def test_a_graph_that_says_something_else_is_not_used(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(classifier: Classifier) -> bytes:
-        raise onnx_export.NotExportable("the ONNX graph of test_resnet gives other probabilities")
+        raise runtime.NotExportable("the ONNX graph of test_resnet gives other probabilities")
 
     monkeypatch.setattr(runtime, "onnx_bytes", refuse)
     assert make_runtime(classifier, asked()).name == "torch"
@@ -84,14 +87,25 @@ def test_probabilities_are_compared_when_the_graph_is_made(
     assert onnx_export.export(classifier) == graph
     other = load_classifier(classifier.file)
     other.network.head.bias.data += torch.tensor([0.0, 0.0, 100.0])
-    with pytest.raises(onnx_export.NotExportable, match="other probabilities"):
+    with pytest.raises(runtime.NotExportable, match="other probabilities"):
         onnx_export.export(other)
 
 
-def test_without_onnx_runtime_pytorch_computes_and_asking_for_it_is_answered(
-    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+def test_without_the_exporter_pytorch_computes_and_asking_for_onnx_is_answered(
+    classifier_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime, "find_spec", lambda name: None)
-    assert make_runtime(classifier, asked()).name == "torch"
-    with pytest.raises(UserError, match=r"--engine onnx: needs onnxruntime.*pip install 'sonolearn\[onnx\]'"):
-        make_runtime(classifier, asked(engine="onnx"))
+    shutil.copy(classifier_path, tmp_path)
+    fresh = load_classifier(tmp_path / classifier_path.name)
+    monkeypatch.setattr(runtime, "find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
+    assert make_runtime(fresh, asked()).name == "torch"
+    with pytest.raises(UserError, match=r"--engine onnx: onnxscript not installed .pip install 'sonolearn\[train\]'"):
+        make_runtime(fresh, asked(engine="onnx"))
+
+
+def test_weights_that_do_not_fit_the_card_are_refused(classifier_path: Path, tmp_path: Path) -> None:
+    with safe_open(classifier_path, "pt") as stored:
+        weights, metadata = {name: stored.get_tensor(name) for name in stored.keys()}, stored.metadata()  # noqa: SIM118
+    del weights["head.bias"]
+    save_file(weights, tmp_path / "cut.safetensors", metadata=metadata)
+    with pytest.raises(UserError, match="its weights do not fit its card"):
+        make_runtime(load_classifier(tmp_path / "cut.safetensors"), asked(engine="torch"))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sonolearn.console import Interrupted, UserError
-from sonolearn.ssl.devices import naming_failures
+from sonolearn.ssl.failures import naming_failures
 from sonolearn.ssl.pretrain import pretrain
 from sonolearn.store.store import FRAMES
 from ssl_methods import small

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sonolearn.cleaning.simplex import minimise
 from sonolearn.cleaning.thresholds import THRESHOLDS
 
 ShapeName = Literal["fan", "quadrilateral", "hull"]
@@ -225,15 +226,9 @@ def _best_fan(echoes: Mask, hull: Points, cost: _Cost, window: Window) -> Shape 
 
 def _refined(start: Points, cost: _Cost, window: Window, spread: float, steps: int) -> tuple[Points, float]:
     """Parameters of a fan with less cost, and their cost."""
-    from scipy.optimize import minimize  # loads for 0.7 s, which a process that only hands out scans need not wait for
-
     long = spread * math.sqrt(cost.area)
     offsets = np.diag([0.05 * long, 0.05 * long, 0.03 * long, 0.02 * long, 0.03 * spread, 0.03 * spread])
-    found = minimize(
-        lambda p: cost(_fan(p), window), start, method="Nelder-Mead",
-        options={"initial_simplex": np.array([start, *(start + offsets)]), "maxfev": steps, "fatol": 1e-5},
-    )  # fmt: skip
-    return np.asarray(found.x), float(found.fun)
+    return minimise(lambda p: cost(_fan(p), window), np.array([start, *(start + offsets)]), steps, 1e-5)
 
 
 def _wedges(hull: Points) -> Iterator[tuple[Points, float, float]]:

@@ -1,35 +1,43 @@
-"""A saved classifier, loaded."""
+"""A saved classifier: its card, which needs no torch, and its network, which is loaded where it is asked for."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
 from sonolearn.checksums import intact
 from sonolearn.console import UserError
-from sonolearn.planes.results import CLASSIFIERS
-from sonolearn.planes.saved import METADATA, ClassifierCard, PlaneNetwork, card_from
-from sonolearn.ssl.encoders import build
+from sonolearn.planes.card import CLASSIFIERS, METADATA, ClassifierCard, card_from
+
+if TYPE_CHECKING:
+    from sonolearn.planes.saved import PlaneNetwork
 
 REMEDY = "give a run of `sonolearn classify --save_classifiers true`, or one file of its classifiers"
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network in evaluation mode with its card.
+    """A classifier in a file.
 
     Attributes:
-        network: (N, S, S) uint8 frames to (N, C) float32 probabilities.
         card: what its outputs mean, and what frames it takes.
         file: where it came from.
     """
 
-    network: PlaneNetwork
     card: ClassifierCard
     file: Path
+
+    @cached_property
+    def network(self) -> PlaneNetwork:
+        """(N, S, S) uint8 frames to (N, C) float32 probabilities, in evaluation mode."""
+        from sonolearn.deploy.network import load_network
+
+        return load_network(self)
 
     @property
     def image_size(self) -> int:
@@ -40,7 +48,7 @@ class Classifier:
 
 
 def load_classifier(path: Path) -> Classifier:
-    """Load a classifier.
+    """Read the card of a classifier.
 
     Args:
         path: its file, or the run folder of `classify`, which stands for its largest fraction with seed 0.
@@ -49,14 +57,7 @@ def load_classifier(path: Path) -> Classifier:
         UserError: no such file, no classifier, or a damaged one.
     """
     file = classifier_file(path)
-    card = _card(file)
-    network = PlaneNetwork(build(card.encoder, seed=0), len(card.planes), card.encoder.mean, card.encoder.std)
-    try:
-        with safe_open(file, framework="pt") as stored:
-            network.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118
-    except (SafetensorError, RuntimeError) as error:
-        raise UserError(f"{file}: its weights do not fit its card; train it again") from error
-    return Classifier(network.eval().requires_grad_(False), card, file)
+    return Classifier(_card(file), file)
 
 
 def classifier_file(path: Path) -> Path:
@@ -76,7 +77,7 @@ def classifier_file(path: Path) -> Path:
 
 def _card(file: Path) -> ClassifierCard:
     try:
-        with safe_open(file, framework="pt") as stored:
+        with safe_open(file, framework="numpy") as stored:
             text = (stored.metadata() or {}).get(METADATA)
         card = card_from(text) if text else None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:

@@ -7,6 +7,7 @@ written at once, and the same command goes on with the others.
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 
 from sonolearn.config.classify import PredictConfig
 from sonolearn.console import Interrupted, UserError, progress, say, warn
@@ -24,7 +24,7 @@ from sonolearn.deploy.classifier import REMEDY, Classifier, load_classifier
 from sonolearn.deploy.frames import Batch, Cutting, Reading, batches, overlapped
 from sonolearn.deploy.results import Classified, done_row, write_scan, write_tables
 from sonolearn.deploy.runtime import Runtime, make_runtime
-from sonolearn.planes.head import Probabilities
+from sonolearn.planes.card import Probabilities
 from sonolearn.runs import claim, hash_file, naming_disk_errors, paths_of, plain
 from sonolearn.scans.find import find_sources
 from sonolearn.store.cleaned_scan import content_hash
@@ -164,10 +164,12 @@ def _listed(counts: Counter[str]) -> str:
 @contextmanager
 def one_thread_each() -> Iterator[None]:
     """While several threads work, OpenCV and PyTorch split nothing between further ones."""
-    before = cv2.getNumThreads(), torch.get_num_threads()
+    torch = sys.modules.get("torch")  # where nobody loaded it, it computes nothing
+    before = cv2.getNumThreads(), torch.get_num_threads() if torch else 0
     cv2.setNumThreads(1)
     try:
         yield
     finally:
         cv2.setNumThreads(before[0])
-        torch.set_num_threads(before[1])
+        if torch:
+            torch.set_num_threads(before[1])

@@ -12,7 +12,7 @@ import pandas as pd
 
 from sonolearn.checksums import intact
 from sonolearn.deploy.frames import Batch, Reading
-from sonolearn.planes.head import Probabilities
+from sonolearn.planes.card import Probabilities
 from sonolearn.runs import read_json, write_json, writing
 
 SCANS, PREDICTIONS = "scans.csv", "predictions.csv"

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sonolearn.console import UserError
+from sonolearn.planes.card import Probabilities as Probabilities
 from sonolearn.planes.metrics import balanced_accuracy
 from sonolearn.runs import generator_for, seed_for
 
-Probabilities = NDArray[np.float32]
 NEVER = -1e4
 """A bias that makes the probability of its class 0 in float32."""
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from sonolearn.checksums import intact
 from sonolearn.config import Draw
+from sonolearn.planes.card import CLASSIFIERS
 from sonolearn.planes.head import Fitted, Probabilities
 from sonolearn.planes.images import Labelled
 from sonolearn.planes.metrics import (
@@ -26,8 +27,6 @@ from sonolearn.planes.metrics import (
     scores,
 )
 from sonolearn.runs import read_json, write_json, writing
-
-CLASSIFIERS = "classifiers"
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from sonolearn.console import no_formula, one_line
+from sonolearn.planes.card import METADATA
+from sonolearn.planes.card import ClassifierCard as ClassifierCard
 from sonolearn.planes.head import Fitted
 from sonolearn.runs import plain, writing
 from sonolearn.ssl.encoders import Card, feature_count, normalise
 from sonolearn.store.store import FRAMES, Store, open_frames
-from sonolearn.version import __version__
-
-METADATA = "sonolearn"
-
-
-@dataclass(frozen=True)
-class ClassifierCard:
-    """What a person or a program needs to know to use a classifier."""
-
-    encoder: Card
-    """Its backbone, the side of its input in px, and its normalisation."""
-    planes: tuple[str, ...]
-    """The C classes, in the order of its outputs."""
-    frame_size: int
-    """Side in px to which scans were cleaned; frames were then resized to the encoder's image size."""
-    cleaning: dict[str, Any] | None
-    """Options of that cleaning; None where the store does not say."""
-    mode: str
-    """finetune or linear."""
-    fraction: float
-    """Share of the labelled training images."""
-    seed: int
-    train_images: int
-    train_patients: int
-    sonolearn: str = __version__
 
 
 class PlaneNetwork(nn.Module):
@@ -90,17 +64,6 @@ def save_classifier(file: Path, network: PlaneNetwork, card: ClassifierCard) -> 
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with writing(file) as temporary:
         save_file(weights, temporary, metadata={METADATA: json.dumps(plain(card))})
-
-
-def card_from(text: str) -> ClassifierCard | None:
-    """A card from its JSON; None where it is that of an encoder."""
-    found = json.loads(text)
-    if "planes" not in found:
-        return None
-    encoder = Card(**{f.name: found["encoder"][f.name] for f in dataclasses.fields(Card)})
-    planes = tuple(no_formula(one_line(plane)) for plane in found["planes"])  # the file may be anybody's
-    kept = {f.name: found[f.name] for f in dataclasses.fields(ClassifierCard)}
-    return ClassifierCard(**{**kept, "encoder": encoder, "planes": planes})
 
 
 def cleaning_of(store: Store) -> dict[str, Any] | None:

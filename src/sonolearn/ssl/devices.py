@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, Literal
 
 import torch
@@ -107,35 +105,3 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         start = dist.get_rank() * ctx.rows
         return gradient[start : start + ctx.rows]
-
-
-@contextmanager
-def naming_failures(option: str) -> Iterator[None]:
-    """Turn too little memory of whatever kind, and errors that loader processes found, into a `UserError`.
-
-    Args:
-        option: what to lower where memory is too small.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise UserError(f"the GPU has too little memory ({_first_line(error)}); lower {option}") from error
-    except UserError as error:
-        if "Original Traceback" not in str(error):
-            raise
-        # torch hands over the error of a loader process as the text of its traceback.
-        raise UserError(str(error).rpartition("UserError: ")[2].strip()) from error
-    except RuntimeError as error:
-        if "shared memory" in str(error):
-            free = shutil.disk_usage("/dev/shm").free / 2**20
-            raise UserError(
-                f"/dev/shm, through which loader processes pass batches on, is too small ({free:.0f} MiB free); "
-                f"enlarge it (docker run --shm-size 8g), lower {option} or --workers, or give --workers 0"
-            ) from error
-        if "can't allocate memory" in str(error) or "DataLoader worker (pid" in str(error):
-            raise UserError(f"memory ran out ({_first_line(error)}); lower {option} or --workers") from error
-        raise
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

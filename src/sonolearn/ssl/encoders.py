@@ -12,10 +12,8 @@ import logging
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import timm
 import torch
@@ -28,32 +26,13 @@ from sonolearn.checksums import intact
 from sonolearn.config import EncoderConfig
 from sonolearn.console import UserError, say
 from sonolearn.runs import plain, seed_for, writing
+from sonolearn.ssl.card import Card as Card
 from sonolearn.ssl.weights import PICKLES, load_weights, recognise
 
 ENCODER_FILE = "encoder.safetensors"
 DEFAULT_ENCODER = "resnet50"
 DEFAULT_IMAGE_SIZE = 224
 WEIGHTS_VARIABLE = "SONOLEARN_WEIGHTS"
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a person or a program needs to know to use an encoder."""
-
-    encoder: str
-    """timm name."""
-    encoder_args: dict[str, Any] = field(default_factory=dict)
-    """More arguments of the timm model."""
-    small_stem: bool = False
-    """Without the stem's max-pool."""
-    image_size: int | None = None
-    """Side in px of the images that it was trained on; None: any."""
-    mean: float = 0.5
-    """Subtracted from grey values in 0 to 1 ..."""
-    std: float = 0.5
-    """... before they are divided by this."""
-    method: str = "random"
-    """How its weights came about: random, imagenet, an SSL method, or file."""
 
 
 def normalise(frames: Tensor, mean: float, std: float) -> Tensor:

@@ -27,8 +27,9 @@ from sonolearn.config import PretrainConfig
 from sonolearn.console import Interrupted, UserError, progress, say, warn
 from sonolearn.runs import alone_in, claim, hash_file, seed_for
 from sonolearn.ssl.batches import StepSampler, make_plan
-from sonolearn.ssl.devices import loader_processes, make_fabric, naming_failures
+from sonolearn.ssl.devices import loader_processes, make_fabric
 from sonolearn.ssl.encoders import Card, check_init, encoder_file, load_encoder
+from sonolearn.ssl.failures import naming_failures
 from sonolearn.ssl.frames import FramePool, draw_pool, hold_out_patients, training_frames
 from sonolearn.ssl.loader import PairMaker, ViewPairs, as_pair, make_loader
 from sonolearn.ssl.methods import METHODS, Method

@@ -32,7 +32,8 @@ from sonolearn.config import PretrainConfig
 from sonolearn.console import progress
 from sonolearn.runs import write_json, writing
 from sonolearn.ssl.batches import Key
-from sonolearn.ssl.devices import available_cores, loader_processes, naming_failures
+from sonolearn.ssl.devices import available_cores, loader_processes
+from sonolearn.ssl.failures import naming_failures
 from sonolearn.ssl.loader import PREFETCHED, ViewPairs, make_loader, new_batch
 from sonolearn.ssl.pretrain import Span, Training, open_training
 from sonolearn.ssl.run_folder import MetricsLog

@@ -15,6 +15,7 @@ No patient id, name, date or file name is in it: pseudonyms only. Of a header it
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,7 +147,7 @@ class Store:
         """Read one frame into an array that lies in memory in one piece."""
         # A frame is a raw chunk, a piece of the file as it is: the system copies it to where it belongs. HDF5 would
         # take as long again to find it, and mapped memory reads four times as much of a file that is not cached.
-        if os.preadv(self._file, (frame.data,), self._places.item(row)) != frame.nbytes:
+        if _read_at(self._file, frame, self._places.item(row)) != frame.nbytes:
             raise damaged(self.path / FRAMES, "it is cut off")
         if not self._checked[row]:  # once a process: checking takes a third of the time of reading
             if checksum_of(frame.data) != self.checksum_of_frame.item(row):
@@ -156,7 +157,7 @@ class Store:
     @cached_property
     def _file(self) -> int:
         """The open file. Reading at a place leaves its own position alone, so that forked processes may share it."""
-        file = os.open(self.path / FRAMES, os.O_RDONLY)
+        file = os.open(self.path / FRAMES, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         weakref.finalize(self, os.close, file)
         return file
 
@@ -211,3 +212,17 @@ def text_of(h5: h5py.File, attribute: str) -> str:
 def damaged(file: Path, damage: object) -> UserError:
     """What to raise of a file of frames that is not as it was written."""
     return UserError(f"{file}: is damaged ({damage}); delete the store and make it again with `sonolearn prepare`")
+
+
+_SEEKING = threading.Lock()
+
+
+def _read_at(file: int, frame: Frames, place: int) -> int:
+    """Fill an array with the bytes of a file from a place on; how many there were."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file, (frame.data,), place)
+    with _SEEKING:  # Windows: threads share the position of the file
+        os.lseek(file, place, os.SEEK_SET)
+        found = os.read(file, frame.nbytes)
+    frame.reshape(-1)[: len(found)] = np.frombuffer(found, np.uint8)
+    return len(found)
