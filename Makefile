@@ -1,12 +1,13 @@
 # make demo    set up, then run the whole road on the embedded phantom (under five minutes on two cores)
 # make test    set up, then run the tests
 # make lint    set up, then check style, types and the order of imports
+# make docs    set up, then build the documentation site into site/, strictly
 # make setup   only set up: a virtual environment in .venv with everything that these need
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint
+.PHONY: setup demo test lint docs
 
 setup: .venv/.complete
 
@@ -34,3 +35,6 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup
+	$(BIN)/mkdocs build --strict

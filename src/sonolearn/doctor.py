@@ -22,7 +22,7 @@ SHARED_MEMORY = Path("/dev/shm")
 LEAST_DISK, LEAST_SHARED_MEMORY = 2 << 30, 1 << 30
 """Bytes: what the demo leaves behind, four times over; the batches on their way from eight loader processes."""
 
-NOT_FOR_USERS = {"all", "benchmarks", "dev"}
+NOT_FOR_USERS = {"all", "benchmarks", "dev", "docs"}
 """Extras that are made of others, or are for those who change the code."""
 
 

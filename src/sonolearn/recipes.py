@@ -177,6 +177,9 @@ def recipe(method: Method = "simclr", name: Recipe | None = "adapt", **changes: 
         changes: any fields of `PretrainConfig`; a dict changes some fields of a group, such as
             `optimizer={"lr": 0.1}` or `views={"name": "ultrasound", "rotation": 5}`.
 
+    Returns:
+        The options of `pretrain`.
+
     Raises:
         UserError: the method has no such recipe, or a value makes no sense.
     """
