@@ -104,14 +104,14 @@ def _as_list(values: Sequence[str], texts: bool) -> str:
 
 
 def _list_options(kind: type, prefix: str = "--") -> Iterator[tuple[str, bool]]:
-    """Dotted options of a config dataclass whose fields are tuples, and whether they are of texts."""
+    """Dotted options of a config dataclass whose fields are tuples, and whether they are of texts or paths."""
     types = typing.get_type_hints(kind)
     for field in dataclasses.fields(kind):
         inner = types[field.name]
         if dataclasses.is_dataclass(inner):
             yield from _list_options(typing.cast(type, inner), f"{prefix}{field.name}.")
         elif typing.get_origin(inner) is tuple:
-            yield prefix + field.name, typing.get_args(inner)[0] is str
+            yield prefix + field.name, typing.get_args(inner)[0] in (str, Path)
 
 
 def flat(options: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

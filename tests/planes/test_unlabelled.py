@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from planes.labelled_store import tiny
+from sonolearn import cli
 from sonolearn.console import UserError
 from sonolearn.planes import images as room
 from sonolearn.planes.classify import classify
@@ -78,3 +79,8 @@ def test_a_store_that_no_head_learns_from_is_named(
     options = {"fractions": (1.0,), "seeds": 1, "init": str(encoder), "encoder": None}
     classify(store, tmp_path / "run", tiny("linear", **options, unlabelled=(scans,)))
     assert "no head has at most 5 images a class; give --spread_labels always" in capsys.readouterr().err
+
+
+def test_several_stores_may_be_named_on_the_command_line() -> None:
+    words = ["stores/labelled", "--unlabelled", "stores/one", "stores/two", "--fractions", "1", "--out", "run"]
+    assert cli.parse("classify", words)["config"].unlabelled == (Path("stores/one"), Path("stores/two"))
