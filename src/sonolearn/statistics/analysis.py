@@ -26,7 +26,6 @@ class Statistics:
         trainings: the trainings that have a result.
         cells: a row a cell.
         pairs: all pairs of initialisations.
-        against: each initialisation against the reference; empty without one.
         ranks: of each encoder, mode and pool.
         recommendations: of each encoder, mode and pool.
         pools: variance against size; empty where pools do not allow it.
@@ -35,22 +34,18 @@ class Statistics:
     trainings: Trainings
     cells: list[Cell]
     pairs: list[Comparison]
-    against: list[Comparison]
     ranks: list[Ranks]
     recommendations: list[Recommendation]
     pools: list[PoolEffect]
 
 
-def analyse(
-    runs: pd.DataFrame, confusions: Mapping[str, Floats], reference: str = "", draws: int = DRAWS, seed: int = 0
-) -> Statistics:
+def analyse(runs: pd.DataFrame, confusions: Mapping[str, Floats], draws: int = DRAWS, seed: int = 0) -> Statistics:
     """Everything, on the same redrawn test patients.
 
     Args:
         runs: a row a training; see `gather`. Where runs on a pool have `pool_patients` and `pool_frames`, variance is
             compared with size.
         confusions: the (P, C, C) matrices of each run.
-        reference: the initialisation that all others are compared with; "" for none.
         draws: how often the test patients are redrawn.
         seed: of these draws.
 
@@ -63,7 +58,6 @@ def analyse(
         trainings,
         cells(trainings),
         pairs,
-        against(trainings, reference) if reference else [],
         ranks(trainings),
         recommendations(trainings, pairs),
         variance_and_size(trainings),
