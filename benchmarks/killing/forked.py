@@ -66,9 +66,9 @@ def loaded() -> None:
     import sonolearn.options
     import sonolearn.planes.classify
     import sonolearn.reports.page
-    import sonolearn.reports.runs
     import sonolearn.ssl.pretrain
     import sonolearn.store.prepare
+    import sonolearn.study.from_runs
     import sonolearn.study.run  # noqa: F401
 
     torch.set_num_threads(1)

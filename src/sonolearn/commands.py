@@ -205,16 +205,17 @@ def report(runs: Paths, out: AnyPath) -> Path:
     """Write one self-contained HTML page about pre-training and classification runs.
 
     Args:
-        runs: run folders of `pretrain` and `classify`, in any mix.
+        runs: run folders of `pretrain` and `classify`, in any mix; those of `classify` on one labelled store.
         out: the HTML file.
 
     Returns:
         The HTML file.
     """
-    from sonolearn.reports.runs import report as run
+    from sonolearn.reports.page import write_report
+    from sonolearn.study.from_runs import read_runs
 
     with naming_damage(*paths_of(runs)):
-        return run(paths_of(runs), Path(out))
+        return write_report(read_runs(paths_of(runs)), Path(out))
 
 
 def demo(out: AnyPath, config: DemoConfig | None = None) -> Path:

@@ -12,11 +12,12 @@ from sonolearn.config import ClassifyConfig, DemoConfig, PhantomConfig, PrepareC
 from sonolearn.console import say
 from sonolearn.planes.classify import classify
 from sonolearn.recipes import recipe
-from sonolearn.reports.runs import report
-from sonolearn.reports.wording import summary_of
+from sonolearn.reports.findings import summary
+from sonolearn.reports.page import write_report
 from sonolearn.ssl.pretrain import pretrain
+from sonolearn.statistics.analysis import analysis_of
 from sonolearn.store.prepare import prepare
-from sonolearn.study.read import ClassifyRun, read_run
+from sonolearn.study.from_runs import read_runs
 from sonolearn_phantom import generate
 
 # A quarter of ResNet-18's width: 0.7 million weights.
@@ -70,8 +71,9 @@ def demo(out: Path, config: DemoConfig) -> Path:
             runs.append(out / f"{mode}_{name}")
             classify(out / "labelled", runs[-1], start)
     say("5/5 report")
-    page = report(runs, out / "report.html")
-    linear = [found for found in map(read_run, runs) if isinstance(found, ClassifyRun) and found.mode == "linear"]
-    say(summary_of(linear))
+    results = read_runs(runs)
+    page = write_report(results, out / "report.html")
+    analysis = analysis_of(results.runs, results.predictions, results.planes)
+    say(summary(analysis, "resnet18", "linear"))
     say(f"the page with all figures: {page}")
     return page

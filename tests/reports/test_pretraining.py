@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 from reports.test_runs import text_of, words_of
+from sonolearn.commands import report
 from sonolearn.config import Method, PretrainConfig, Recipe, ViewsConfig
 from sonolearn.console import UserError
 from sonolearn.recipes import recipe
 from sonolearn.reports.figures import training_curve
 from sonolearn.reports.pretraining import RECIPES_IN_WORDS, VIEWS_IN_WORDS, monitor_curves, monitored
-from sonolearn.reports.runs import report
 from sonolearn.ssl.monitors import collapse_in_words
 from sonolearn.study.read import PretrainRun, read_run
 from study.fake_runs import MONITORED, write_old_run, write_pretrain_run

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import precision_recall_fscore_support
 
 from reports.fake_study import Wish, study_of
 from sonolearn.console import UserError
@@ -134,6 +135,18 @@ def test_what_is_shown_to_be_below_the_best_is_never_marked_equal(rich: Page) ->
         told = {*own.loc[own["initialisation"] == best, "other"], *own.loc[own["other"] == best, "initialisation"]}
         equal = set(column.loc[column["mark"] == "equal", "initialisation"])
         assert equal == {*column["initialisation"]} - told - {best}
+
+
+def test_planes_are_told_as_scikit_learn_counts_them(rich: Page) -> None:
+    runs, predictions = rich.results.runs.query("pool == ''"), rich.results.predictions
+    cells = rich.csv("planes").groupby(["mode", "initialisation", "fraction"], sort=False)
+    for key, cell in cells:
+        own = runs[(runs[["mode", "initialisation", "fraction"]] == list(key)).all(axis=1)]
+        tables = [predictions[predictions["run"] == run] for run in own["run"]]
+        told = [precision_recall_fscore_support(t["plane"].astype(str), t["predicted"].astype(str), labels=ODD,
+                                                zero_division=0) for t in tables]  # fmt: skip
+        found = cell[["precision", "recall", "f1", "support"]].to_numpy().T
+        assert found == pytest.approx(np.mean(told, axis=0))
 
 
 def test_calibration_in_the_page_is_that_of_the_csv(rich: Page) -> None:

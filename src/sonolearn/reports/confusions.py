@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from sonolearn.reports.figures import DOTS, SMALL, SOFT, WIDTH, Drawing, Grid, drawing_style, finish, numbers, panels
 from sonolearn.reports.wording import percent_label, wrapped
@@ -17,6 +18,9 @@ from sonolearn.reports.wording import percent_label, wrapped
 GAP = 3.0
 CELL = 4.6
 """Least width of a cell that a number of two digits fits into, mm."""
+
+
+KEYS = ["encoder", "mode", "initialisation", "fraction"]
 
 
 def confusion_table(runs: pd.DataFrame, predictions: pd.DataFrame, planes: Sequence[str]) -> pd.DataFrame:
@@ -30,22 +34,46 @@ def confusion_table(runs: pd.DataFrame, predictions: pd.DataFrame, planes: Seque
     Returns:
         encoder, mode, initialisation, fraction, plane, predicted, images, share (of the true plane; NaN without any).
     """
-    codes = {plane: i for i, plane in enumerate(planes)}
-    keys = ["encoder", "mode", "initialisation", "fraction"]
-    cells = runs.groupby(keys, sort=False).ngroup()
-    place = predictions["run"].astype(str).map(dict(zip(runs["run"], cells, strict=True)))
-    known = predictions[place.notna()]
+    cells = runs.groupby(KEYS, sort=False).ngroup().to_numpy(np.int64)
     size = len(planes)
     counts = np.zeros((int(cells.max()) + 1, size, size), np.int64)
-    truth, guess = (known[column].astype(str).map(codes).to_numpy(np.int64) for column in ("plane", "predicted"))
-    np.add.at(counts, (place.dropna().to_numpy(np.int64), truth, guess), 1)
+    np.add.at(counts, cells, _counts(runs, predictions, planes))
     totals = counts.sum(2, keepdims=True)
     shares = np.where(totals > 0, counts / np.maximum(totals, 1), np.nan)
-    table = runs.drop_duplicates(keys)[keys].reset_index(drop=True)
+    table = runs.drop_duplicates(KEYS)[KEYS].reset_index(drop=True)
     table = table.loc[table.index.repeat(size * size)].reset_index(drop=True)
     table["plane"] = np.tile(np.repeat(np.array(planes, object), size), len(counts))
     table["predicted"] = np.tile(np.array(planes, object), size * len(counts))
     return table.assign(images=counts.ravel(), share=shares.ravel())
+
+
+def plane_table(runs: pd.DataFrame, predictions: pd.DataFrame, planes: Sequence[str]) -> pd.DataFrame:
+    """How well each plane is told: means over the runs of a cell. Arguments are those of `confusion_table`.
+
+    Returns:
+        encoder, mode, initialisation, fraction, plane, support (its test images), precision, recall, f1 (0 to 1; NaN
+        without support), f1_sd (over runs; NaN for one).
+    """
+    counts = _counts(runs, predictions, planes)
+    hits, truth, named = np.diagonal(counts, axis1=1, axis2=2), counts.sum(2), counts.sum(1)
+    columns = {"support": truth, "precision": hits / np.maximum(named, 1), "recall": hits / np.maximum(truth, 1),
+               "f1": 2 * hits / np.maximum(truth + named, 1)}  # fmt: skip
+    table = runs[KEYS].loc[runs.index.repeat(len(planes))].reset_index(drop=True)
+    table["plane"] = np.tile(np.array(planes, object), len(runs))
+    table = table.assign(**{name: values.ravel() for name, values in columns.items()})
+    table.loc[table["support"] == 0, ["precision", "recall", "f1"]] = np.nan
+    cells = table.groupby([*KEYS, "plane"], sort=False)
+    return cells[list(columns)].mean().assign(f1_sd=cells["f1"].std()).reset_index()
+
+
+def _counts(runs: pd.DataFrame, predictions: pd.DataFrame, planes: Sequence[str]) -> NDArray[np.int64]:
+    """(R, C, C) confusion matrices of the runs."""
+    place = predictions["run"].astype(str).map({run: number for number, run in enumerate(runs["run"])})
+    known, codes = predictions[place.notna()], {plane: i for i, plane in enumerate(planes)}
+    truth, guess = (known[column].astype(str).map(codes).to_numpy(np.int64) for column in ("plane", "predicted"))
+    counts = np.zeros((len(runs), len(planes), len(planes)), np.int64)
+    np.add.at(counts, (place.dropna().to_numpy(np.int64), truth, guess), 1)
+    return counts
 
 
 def confusion_figure(table: pd.DataFrame, names: Sequence[str], planes: Sequence[str], name: str) -> Drawing:
@@ -84,7 +112,7 @@ def confusion_figure(table: pd.DataFrame, names: Sequence[str], planes: Sequence
             figure,
             name,
             f"Confusion matrices of {len(present)} initialisations at "
-            f"{' and '.join(percent_label(end) for end in ends)} of the labels; confusion.csv holds the counts",
+            f"{' and '.join(percent_label(end) for end in ends)} of the labels, in per cent of each true plane",
             "Rows: true plane; columns: predicted plane, in the same order. Per cent of the images of the true plane, "
             "counts added over the seeds; empty: below 0.5 %. At "
             f"{' and '.join(percent_label(end) for end in ends)} of the labels.",

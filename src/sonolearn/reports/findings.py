@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import pandas as pd
 
+from sonolearn.planes.results import mean_sd
 from sonolearn.reports.wording import (
     FEW_IMAGES,
     FEW_PATIENTS,
     FEW_SEEDS,
-    MODES,
     counted,
     listed,
     percent,
@@ -21,8 +21,7 @@ from sonolearn.reports.wording import (
     sentence_case,
     signed,
 )
-from sonolearn.statistics.analysis import Analysis, Statistics
-from sonolearn.statistics.comparisons import Comparison
+from sonolearn.statistics.analysis import Analysis
 from sonolearn.statistics.ranks import Ranks, Recommendation
 from sonolearn.statistics.variance import TOLERANCE, PoolEffect, Step
 from sonolearn.study.results import StudyResults
@@ -111,64 +110,6 @@ def _number(value: float) -> str:
     return f"{value:,.0f}".replace(",", " ")
 
 
-def paragraphs(statistics: Statistics) -> dict[tuple[str, str], str]:
-    """Encoder and mode with their paragraph: on what it rests, which to use, ranks, pools, and what limits all that."""
-    table = statistics.trainings.table
-    keys = sorted(set(zip(table["encoder"], table["mode"], strict=True)))
-    return {key: " ".join(_paragraph(statistics, *key)) for key in keys}
-
-
-class _Of(Protocol):
-    """A result of one encoder and mode."""
-
-    @property
-    def encoder(self) -> str: ...
-    @property
-    def mode(self) -> str: ...
-
-
-_Result = TypeVar("_Result", bound=_Of)
-
-
-def _of(results: Sequence[_Result], encoder: str, mode: str) -> list[_Result]:
-    return [result for result in results if (result.encoder, result.mode) == (encoder, mode)]
-
-
-def _paragraph(statistics: Statistics, encoder: str, mode: str) -> list[str]:
-    answers, ranks = (_of(statistics.recommendations, encoder, mode), _of(statistics.ranks, encoder, mode))
-    pools = {answer.pool for answer in answers}
-    return [
-        *_basis(statistics, encoder, mode),
-        *(_on(answer.pool, pools, recommended(answer)) for answer in answers),
-        *_against(_of(statistics.against, encoder, mode)),
-        *(_on(one.pool, pools, ranked(one)) for one in ranks),
-        *(verdict(effect) for effect in widest(_of(statistics.pools, encoder, mode))),
-        *_limits(statistics, encoder, mode),
-    ]
-
-
-def _basis(statistics: Statistics, encoder: str, mode: str) -> list[str]:
-    table = statistics.trainings.table
-    table = table[(table["encoder"] == encoder) & (table["mode"] == mode)]
-    pretrained = table[table["pretrain_seed"].notna()]
-    per_cell = pretrained.groupby(["name", "fraction"])["pretrain_seed"].nunique()
-    seeds = table.groupby(["name", "fraction"])["seed"].nunique()
-    numbers = [
-        counted(table["name"].nunique(), None, "initialisation"),
-        counted(table["fraction"].nunique(), None, "label fraction"),
-        f"{counted(int(seeds.min()), int(seeds.max()), 'seed')} each",
-    ]
-    if len(per_cell):
-        numbers.append(f"{counted(int(per_cell.min()), int(per_cell.max()), 'pre-training')} each where there is one")
-    images = counted(int(table["test_images"].max()), None, "image")
-    tested = f"tested on {counted(statistics.trainings.patients, None, 'patient')} ({images})"
-    return [f"{MODES[mode]} of {encoder}: {counted(len(table), None, 'training')} ({listed(numbers)}), {tested}."]
-
-
-def _on(pool: str, pools: set[str], sentence: str) -> str:
-    return f"On the pool {pool}: {sentence[0].lower()}{sentence[1:]}" if len(pools) > 1 else sentence
-
-
 def recommended(answer: Recommendation) -> str:
     """Which initialisation to use, with its uncertainty, or between which no difference is shown."""
     at = f"At {percent(answer.fraction)} of the labels" if answer.fraction is not None else _together(answer.fractions)
@@ -197,28 +138,6 @@ def _together(fractions: int) -> str:
     return "At the one label fraction" if fractions == 1 else f"Over the {fractions} label fractions together"
 
 
-def _against(comparisons: list[Comparison]) -> list[str]:
-    """The comparisons with the reference, fractions together; a sentence for each pool that it has."""
-    together = [comparison for comparison in comparisons if comparison.fraction is None]
-    references = dict.fromkeys(comparison.other for comparison in together)
-    return [_against_one([one for one in together if one.other == other]) for other in references]
-
-
-def _against_one(comparisons: list[Comparison]) -> str:
-    shown = [
-        f"{one.initialisation} is shown to be {'higher' if one.mean > 0 else 'lower'} ({figures(one)})"
-        for one in comparisons
-        if one.shown
-    ]
-    others = [f"{one.initialisation} ({figures(one)})" for one in comparisons if not one.shown]
-    if others:
-        shown.append(f"no difference is shown for {listed(others)}")
-    tests = comparisons[0].tests
-    notes = [f"corrected for {counted(tests, None, 'comparison')}"] if tests else ["no interval"]
-    notes += ["these very encoders"] if any(one.one_pretraining for one in comparisons) else []
-    return f"Against {comparisons[0].other} ({', '.join(notes)}): {'; '.join(shown)}."
-
-
 def ranked(ranks: Ranks) -> str:
     """Mean ranks, and whether a test tells them apart."""
     named = [f"{name} {rank:.1f}" for name, rank in zip(ranks.names, ranks.described, strict=True)]
@@ -240,27 +159,6 @@ def _cliques(ranks: Ranks) -> str:
     if len(ranks.cliques[0]) == len(ranks.names):
         return "the test finds some difference, but no two ranks are told apart"
     return f"not told apart are {'; nor '.join(listed(list(clique)) for clique in ranks.cliques)}"
-
-
-def _limits(statistics: Statistics, encoder: str, mode: str) -> list[str]:
-    """What a reader must know before believing it."""
-    answers = _of(statistics.recommendations, encoder, mode)
-    once = sorted({name for answer in answers for name in answer.one_pretraining})
-    few = sorted({name for answer in answers for name in answer.left_out})
-    found = []
-    if once:
-        found.append(
-            f"Pre-trained once: {listed(once)}; what is said of {'it' if len(once) == 1 else 'them'} holds for "
-            f"{'this encoder' if len(once) == 1 else 'these encoders'}, as the spread over pre-trainings is unknown."
-        )
-    if few:
-        found.append(f"Not considered for want of runs: {listed(few)}.")
-    if statistics.trainings.patients < 2:
-        found.append("One test patient gives no interval, so nothing can be shown.")
-    if statistics.trainings.left_out:
-        missing = counted(statistics.trainings.left_out, None, "training")
-        found.append(f"In the whole study {missing} without a result had to be left out.")
-    return found
 
 
 # A drive or server, a home, the working folder or a leading slash; words such as "and/or" or 3VV/3VT stay. Folders may
@@ -309,18 +207,53 @@ def basis(results: StudyResults, analysis: Analysis) -> str:
     parts += [counted(runs["fraction"].nunique(), None, "label fraction"), _seeds(runs)]
     test = results.store["parts"]["test"]
     pools = f", and {counted(len(results.runs) - len(runs), None, 'training')} on pools of fewer data"
+    pretrainings = len(set(results.runs["pretrain"]) - {""})
+    encoders = f"; encoders come from {counted(pretrainings, None, 'pre-training')} of this study"
+    shown = (
+        " An interval of a difference covers other trainings and other test patients. “Shown” means: below 5 % after "
+        "Holm’s correction for all comparisons of an encoder and mode."
+    )
     return (
         f"The main comparison rests on {counted(len(runs), None, 'training')} ({listed(parts)})"
-        f"{pools if len(results.runs) > len(runs) else ''}; encoders come from "
-        f"{counted(len(set(results.runs['pretrain']) - {''}), None, 'pre-training')} of this study. All were tested on "
-        f"{counted(test['images'], None, 'image')} of {counted(test['patients'], None, 'patient')}. “Shown” means: "
-        "below 5 % after Holm’s correction for all comparisons of an encoder and mode."
+        f"{pools if len(results.runs) > len(runs) else ''}{encoders if pretrainings else ''}. All were tested on "
+        f"{counted(test['images'], None, 'image')} of {counted(test['patients'], None, 'patient')}."
+        f"{shown if len(analysis.names) > 1 else ''}"
     )
 
 
 def _seeds(runs: pd.DataFrame) -> str:
     seeds = runs.groupby(["encoder", "mode", "initialisation", "fraction"])["seed"].nunique()
     return counted(int(seeds.min()), int(seeds.max()), "seed")
+
+
+def summary(analysis: Analysis, encoder: str, mode: str) -> str:
+    """What was reached where initialisations are few, and which to use over all label fractions together."""
+    found = [*reached(analysis, encoder, mode), *answers(analysis, encoder, mode, smallest=False)]
+    return " ".join(found) or "There are too few complete runs for a comparison."
+
+
+FEW_NAMES = 3
+"""Up to this number of initialisations, all their scores fit a sentence."""
+
+
+def reached(analysis: Analysis, encoder: str, mode: str) -> list[str]:
+    """Macro F1 of each initialisation at the smallest and at the largest label fraction; of a few only."""
+    scores = analysis.scores
+    own = scores[(scores["encoder"] == encoder) & (scores["mode"] == mode)]
+    if own["initialisation"].nunique() > FEW_NAMES:
+        return []
+    found = []
+    for fraction in sorted({own["fraction"].min(), own["fraction"].max()}):
+        rows = own[own["fraction"] == fraction].to_dict("records")
+        images = counted(int(rows[0]["train_images"]), None, "image")
+        least, most = (pick(int(row[f"train_patients_{end}"]) for row in rows)
+                       for pick, end in ((min, "least"), (max, "most")))  # fmt: skip
+        scored = listed([f"{mean_sd(row['mean'], row['sd'])} for {row['initialisation']}" for row in rows])
+        units = {int(row["units"]) for row in rows}
+        spread = "one training" if units == {1} else f"mean ± SD over {counted(min(units), max(units), 'training')}"
+        labels = f"{percent(fraction)} of the labels ({images} of {counted(least, most, 'patient')})"
+        found.append(f"With {labels} the macro F1 was {scored} ({spread}).")
+    return found
 
 
 def answers(analysis: Analysis, encoder: str, mode: str, *, smallest: bool) -> list[str]:

@@ -89,8 +89,8 @@ def gain_figure(gains: pd.DataFrame, names: dict[str, Look], name: str) -> Drawi
         return finish(
             figure,
             name,
-            f"Difference in macro F1 from {baseline} of each initialisation at each label fraction; gains.csv holds "
-            "its figures",
+            f"Difference in macro F1 from {baseline} of each initialisation at each label fraction; the tables below "
+            "hold its figures",
             f"Paired difference in macro F1 from {baseline} at each label fraction (per cent of the labels) and at all "
             "together, with its 95 % interval for other trainings and other test patients. Filled: shown at 5 % after "
             "Holm's correction; hollow: not shown. Right of 0 is better. An arrow: the interval goes on.",

@@ -1,9 +1,9 @@
-"""`write_page`: the page of a study, with its tables as CSV and LaTeX and its figures as SVG and PNG."""
+"""The page of a study, or of runs of `pretrain` and `classify`; and the files that a study's page has beside it."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import yaml
 
 from sonolearn.console import UserError, duration
 from sonolearn.pages import grouped, svg_uri, template
-from sonolearn.reports.confusions import confusion_figure, confusion_table, reliability_figure
+from sonolearn.reports.confusions import confusion_figure, confusion_table, plane_table, reliability_figure
 from sonolearn.reports.curves import each_alone, overview, size_figure
 from sonolearn.reports.embeddings import embedding_figures
 from sonolearn.reports.figures import Drawing, Look, looks
@@ -26,19 +26,30 @@ from sonolearn.reports.findings import (
     machine_without_names,
     plan_without_paths,
     ranked,
+    summary,
     verdict,
     warnings_of,
     widest,
     without_folders,
 )
 from sonolearn.reports.gains import gain_figure
-from sonolearn.reports.pretraining import monitor_figures, pretraining_table, pretrainings_shown
+from sonolearn.reports.pretraining import monitor_figures, pretrain_section, pretraining_table, pretrainings_shown
 from sonolearn.reports.ranks import rank_figure
-from sonolearn.reports.tables import Table, error_tables, gain_tables, latex, score_tables, table_of
-from sonolearn.reports.wording import EXPLAINED, listed, setting_title, slugs
-from sonolearn.runs import write_text, writing
-from sonolearn.statistics.analysis import BASELINES, Analysis, analysis_of
+from sonolearn.reports.tables import (
+    Table,
+    error_tables,
+    gain_tables,
+    latex,
+    other_score_tables,
+    plane_tables,
+    score_tables,
+    table_of,
+)
+from sonolearn.reports.wording import EXPLAINED, counted, listed, setting_title, slugs
+from sonolearn.runs import RUN_FILE, write_text, writing
+from sonolearn.statistics.analysis import Analysis, analysis_of
 from sonolearn.statistics.variance import PoolEffect
+from sonolearn.study.read import PretrainRun, command_of
 from sonolearn.study.results import StudyResults
 
 WIDEST = 1600
@@ -60,7 +71,7 @@ def data_card(results: StudyResults) -> tuple[list[Table], pd.DataFrame]:
     tables = [
         table_of(
             "data", f"Labelled store {results.store['name']}, fingerprint {results.store['fingerprint']}: images by "
-            f"part and plane. No patient is in two parts.{named}", shown,
+            f"part and plane; frames of {results.store['frame_size']} px. No patient is in two parts.{named}", shown,
         )
     ]  # fmt: skip
     by_machine = results.images.groupby("machine").agg(patients=("patient", "nunique"), images=("row", "size"))
@@ -73,8 +84,30 @@ def data_card(results: StudyResults) -> tuple[list[Table], pd.DataFrame]:
     return tables, numbers.rename_axis("what").reset_index()
 
 
-def reproduction(results: StudyResults) -> dict[str, Any]:
-    """The plan as YAML, versions, machine, hashes and times; names of folders only."""
+@dataclass(frozen=True)
+class Reproduction:
+    """How to make it again.
+
+    Attributes:
+        intro: what `texts` are.
+        texts: a plan, or commands, each with a line on where it was run.
+        facts: versions, machine, hashes and times, by name.
+    """
+
+    intro: str
+    texts: Sequence[tuple[str, str]]
+    facts: Mapping[str, str]
+
+
+def reproduction(results: StudyResults) -> Reproduction:
+    """The plan of a study, or the commands of runs; names of folders only."""
+    if results.sources:
+        return Reproduction(
+            "Options that are not shown had their defaults, which follow from the method, its recipe and its views. "
+            f"Each run folder holds all of them in {RUN_FILE}; stores and encoders are named by their folders.",
+            [(command_of(run), _made(run.record)) for run in results.sources],
+            {},
+        )
     plan = plan_without_paths(results.plan, results.planes)
     runs = results.runs
     facts = {
@@ -86,10 +119,21 @@ def reproduction(results: StudyResults) -> dict[str, Any]:
         "All trainings": duration(results.seconds),
         "From start to end": duration(results.wall_seconds),
     }
-    return {
-        "plan": yaml.safe_dump(plan, sort_keys=False, allow_unicode=True, width=100).strip(),
-        "facts": {key: value for key, value in facts.items() if value},
-    }
+    return Reproduction(
+        "The plan as it was run; stores and encoders are named by their folders. Each run with its hashes is a row of "
+        "tables/runs.csv.",
+        [(yaml.safe_dump(plan, sort_keys=False, allow_unicode=True, width=100).strip(), "")],
+        {key: value for key, value in facts.items() if value},
+    )
+
+
+def _made(record: Mapping[str, Any]) -> str:
+    """Hash, data, version and machine of a run."""
+    machine = record["machine"]
+    data = ", ".join(f"{name} {fingerprint}" for name, fingerprint in record["data"].items())
+    cores = counted(machine["cores"], None, "core")
+    where = f"{machine['processor']}, {cores}, {machine['system']}, Python {machine['python']}"
+    return f"run {record['hash']} · {data} · sonolearn {record['sonolearn']} · {where}"
 
 
 def failure_table(failures: pd.DataFrame) -> Table:
@@ -123,14 +167,12 @@ class Block:
         paragraphs: sentences.
         drawings: figures.
         tables: tables.
-        hidden: tables that are written as LaTeX but not shown.
     """
 
     title: str = ""
     paragraphs: Sequence[str] = ()
     drawings: Sequence[Drawing] = ()
     tables: Sequence[Table] = ()
-    hidden: Sequence[Table] = ()
 
 
 @dataclass(frozen=True)
@@ -171,35 +213,37 @@ class Parts:
 
     def scores(self) -> Part:
         """Curves, and a block an encoder and mode with the big table."""
-        scores = self.analysis.scores
+        scores, others, names = self.analysis.scores, self.analysis.other_scores, self.analysis.names
         blocks = [Block(drawings=[overview(scores, self.looks)])]
         for setting, title in self.titles.items():
             rows, slug = _of(scores, setting), self.slugs[setting]
             alone = each_alone(rows, self.looks, f"curves_{slug}")
             sentences = [EXPLAINED.get(setting[1], ""), *answers(self.analysis, *setting, smallest=True)]
-            tables = score_tables(rows, self.analysis.names, title, f"scores_{slug}")
+            tables = [
+                *score_tables(rows, names, title, f"scores_{slug}"),
+                *other_score_tables(_of(others, setting), names, title, f"other_scores_{slug}"),
+            ]
             blocks.append(Block(title, [s for s in sentences if s], [alone] if alone else [], tables))
-        return Part("Macro F1 against the label fraction", "", blocks, {"scores": scores})
+        return Part("Macro F1 against the label fraction", "", blocks, {"scores": scores, "other_scores": others})
 
     def gains(self) -> Part | None:
-        """Gain over ImageNet and over random."""
+        """Gain over the baselines: ImageNet and random."""
         gains, blocks = self.analysis.gains, []
-        for baseline in BASELINES:
+        for baseline in self.results.baselines:
             against = gains[gains["other"] == baseline]
             encoders = list(dict.fromkeys(against["encoder"]))
-            for number, encoder in enumerate(encoders):
+            for encoder, name in zip(encoders, slugs([("gain_over", baseline, one) for one in encoders]), strict=True):
                 rows = against[against["encoder"] == encoder]
-                name = f"gain_over_{baseline.lower()}_{slugs([(one,) for one in encoders])[number]}"
                 title = f"Over {baseline}{f', {encoder}' if len(encoders) > 1 else ''}"
                 tables = [table for setting in self.titles for table in self._gain_tables(rows, setting, baseline)]
-                blocks.append(Block(title, (), [gain_figure(rows, self.looks, name)], (), tables))
+                blocks.append(Block(title, (), [gain_figure(rows, self.looks, name)], tables))
         pairs = pd.DataFrame(self.analysis.statistics.pairs)
         files = {"gains": gains, "all_pairs": pairs}
         intro = "The same labels and the same test patients on both sides of each comparison."
         return Part("Gain over ImageNet and over random weights", intro, blocks, files) if blocks else None
 
     def _gain_tables(self, rows: pd.DataFrame, setting: tuple[str, str], baseline: str) -> list[Table]:
-        own, name = _of(rows, setting), f"gain_over_{baseline.lower()}_{self.slugs[setting]}"
+        own, (name,) = _of(rows, setting), slugs([("gain_over", baseline, self.slugs[setting])])
         return gain_tables(own, self.analysis.names, self.titles[setting], name) if len(own) else []
 
     def sizes(self) -> Part | None:
@@ -251,14 +295,17 @@ class Parts:
         return Part("Ranks", "", blocks, {"ranks": table})
 
     def confusions(self) -> Part:
-        """Confusion matrices of each encoder and mode."""
-        table = confusion_table(self.analysis.runs, self.results.predictions, self.results.planes)
+        """Confusion matrices of each encoder and mode, and how well each plane is told."""
+        names, given = self.analysis.names, (self.analysis.runs, self.results.predictions, self.results.planes)
+        table, planes = confusion_table(*given), plane_table(*given)
         blocks = []
         for setting, title in self.titles.items():
-            name = f"confusion_{self.slugs[setting]}"
-            drawing = confusion_figure(_of(table, setting), self.analysis.names, self.results.planes, name)
-            blocks.append(Block(title, (), [drawing]))
-        return Part("Confusion", "", blocks, {"confusion": table})
+            slug = self.slugs[setting]
+            drawing = confusion_figure(_of(table, setting), names, self.results.planes, f"confusion_{slug}")
+            blocks.append(
+                Block(title, (), [drawing], plane_tables(_of(planes, setting), names, title, f"planes_{slug}"))
+            )
+        return Part("Confusion", "", blocks, {"confusion": table, "planes": planes})
 
     def calibration(self) -> Part | None:
         """Reliability curves and calibration errors."""
@@ -297,8 +344,83 @@ def _of(frame: pd.DataFrame, setting: tuple[str, str]) -> pd.DataFrame:
     return frame[(frame["encoder"] == setting[0]) & (frame["mode"] == setting[1])]
 
 
+@dataclass(frozen=True)
+class Page:
+    """A page, and what may be written beside it.
+
+    Attributes:
+        html: it stands alone: it needs no network, no script and no other file.
+        drawings: its figures.
+        tables: its tables.
+        files: what the tables show, unrounded, by name.
+    """
+
+    html: str
+    drawings: Sequence[Drawing]
+    tables: Sequence[Table]
+    files: Mapping[str, pd.DataFrame]
+
+
+def page_of(results: StudyResults) -> Page:
+    """Make the page; equal results give equal pages.
+
+    Raises:
+        UserError: there is neither a downstream run nor a pre-training, or a picture is broken.
+    """
+    parts, shown, data_tables, files = list[Part](), dict[str, Any](), list[Table](), dict[str, pd.DataFrame]()
+    failures = [failure_table(results.failures)] if len(results.failures) else []
+    if len(results.runs):
+        analysis = analysis_of(results.runs, results.predictions, results.planes, results.baselines)
+        made = Parts(results, analysis)
+        parts = list(made.all())
+        data_tables, data = data_card(results)
+        files = {"data": data, "runs": results.runs}
+        shown = {
+            "several": len(analysis.names) > 1,
+            "summary": {title: summary(analysis, *setting) for setting, title in made.titles.items()},
+            "basis": basis(results, analysis),
+            "warnings": warnings_of(results, analysis),
+        }
+    html = template("report.html.j2", glue=glue, svg=svg_uri).render(
+        title=results.title,
+        parts=parts,
+        pretrained=[pretrain_section(run) for run in results.sources if isinstance(run, PretrainRun)],
+        cams=sheets(results.cams),
+        data_tables=data_tables,
+        reproduction=reproduction(results),
+        failures=failures,
+        **shown,
+    )
+    blocks = [block for part in parts for block in part.blocks]
+    return Page(
+        html,
+        [drawing for block in blocks for drawing in block.drawings],
+        [*(table for block in blocks for table in block.tables), *data_tables, *failures],
+        {name: frame for part in parts for name, frame in part.files.items()} | files,
+    )
+
+
+def write_report(results: StudyResults, out: Path) -> Path:
+    """Write the page alone.
+
+    Args:
+        results: of a study, or of runs.
+        out: the HTML file.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UserError: a broken picture, or a page that cannot be written.
+    """
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder; name a file, such as --out {out / 'report.html'}")
+    write_text(out, page_of(results).html, checksum=False)  # anywhere, not in a run
+    return out
+
+
 def write_page(results: StudyResults, out: Path) -> Path:
-    """Write one page about a study; it needs no network, no script and no other file.
+    """Write the page of a study with its tables and figures.
 
     Args:
         results: of the study; at least one downstream run.
@@ -314,43 +436,17 @@ def write_page(results: StudyResults, out: Path) -> Path:
     """
     if results.runs.empty:
         raise UserError(f"{out}: no run of the study is finished, so there is nothing to report; run the study first")
-    analysis = analysis_of(results.runs, results.predictions, results.planes)
-    made = Parts(results, analysis)
-    parts = list(made.all())
-    data_tables, data = data_card(results)
-    failures = [failure_table(results.failures)] if len(results.failures) else []
-    page = template("study.html.j2", glue=glue, svg=svg_uri).render(
-        title=results.title,
-        answers={title: answers(analysis, *setting, smallest=False) for setting, title in made.titles.items()},
-        basis=basis(results, analysis),
-        warnings=warnings_of(results, analysis),
-        parts=parts,
-        cams=sheets(results.cams),
-        data_tables=data_tables,
-        reproduction=reproduction(results),
-        failures=failures,
-    )
-    shown = [table for part in parts for block in part.blocks for table in (*block.tables, *block.hidden)]
+    page = page_of(results)
     for earlier in (*(out / "tables").glob("*.[ct][se][vx]"), *(out / "figures").glob("*.[sp][vn]g")):
         earlier.unlink()
-    _write_tables(out / "tables", parts, [*shown, *data_tables, *failures], {"data": data, "runs": results.runs})
-    _write_figures(out / "figures", [figure for part in parts for block in part.blocks for figure in block.drawings])
-    write_text(out / "index.html", page, checksum=False)
-    return out / "index.html"
-
-
-def _write_tables(folder: Path, parts: Iterable[Part], tables: Iterable[Table], more: dict[str, pd.DataFrame]) -> None:
-    for part in parts:
-        more = more | dict(part.files)
-    for name, frame in more.items():
-        with writing(folder / f"{name}.csv", checksum=False) as temporary:
+    for name, frame in page.files.items():
+        with writing(out / "tables" / f"{name}.csv", checksum=False) as temporary:
             frame.to_csv(temporary, index=False)
-    for table in tables:
-        write_text(folder / f"{table.name}.tex", latex(table), checksum=False)
-
-
-def _write_figures(folder: Path, drawings: Iterable[Drawing]) -> None:
-    for drawing in drawings:
-        write_text(folder / f"{drawing.name}.svg", drawing.svg, checksum=False)
-        with writing(folder / f"{drawing.name}.png", checksum=False) as temporary:
+    for table in page.tables:
+        write_text(out / "tables" / f"{table.name}.tex", latex(table), checksum=False)
+    for drawing in page.drawings:
+        write_text(out / "figures" / f"{drawing.name}.svg", drawing.svg, checksum=False)
+        with writing(out / "figures" / f"{drawing.name}.png", checksum=False) as temporary:
             temporary.write_bytes(drawing.png)
+    write_text(out / "index.html", page.html, checksum=False)
+    return out / "index.html"

@@ -142,6 +142,49 @@ def score_tables(scores: pd.DataFrame, names: Sequence[str], title: str, name: s
     return list(_grids(scores, names, caption, name, _score_head, _score))
 
 
+def other_score_tables(scores: pd.DataFrame, names: Sequence[str], title: str, name: str) -> list[Table]:
+    """Balanced accuracy and accuracy of one encoder and mode: rows of `Analysis.other_scores`."""
+    caption = f"{title}: balanced accuracy of the test part, mean ± SD over trainings. Below: accuracy."
+    return list(_grids(scores, names, caption, name, _fraction_head, _other_score))
+
+
+def _other_score(row: dict[str, Any]) -> Cell:
+    return Cell(*(_mean_sd(row[score], row[f"{score}_sd"]) for score in ("balanced_accuracy", "accuracy")))
+
+
+def plane_tables(table: pd.DataFrame, names: Sequence[str], title: str, name: str) -> list[Table]:
+    """F1, precision and recall of each plane at the smallest and the largest fraction: rows of `plane_table`."""
+    fractions = sorted(set(table["fraction"]))
+    found = list[Table]()
+    for fraction, end in dict(zip((fractions[0], fractions[-1]), ("smallest", "largest"), strict=True)).items():
+        caption = (
+            f"{title}, {percent_label(fraction)} of the labels: F1 of each plane, mean ± SD over trainings. Below: "
+            "precision / recall. Below each plane: its images in the test part."
+        )
+        rows = table[table["fraction"] == fraction]
+        found += _grids(rows, names, caption, f"{name}_{end}", _plane_head, _plane, across="plane")
+    return found
+
+
+def _plane_head(rows: pd.DataFrame) -> Cell:
+    support = int(rows["support"].max())
+    return Cell(str(rows["plane"].iloc[0]), f"{support} image{'' if support == 1 else 's'}")
+
+
+def _plane(row: dict[str, Any]) -> Cell:
+    if not row["support"]:
+        return Cell("none")
+    return Cell(_mean_sd(row["f1"], row["f1_sd"]), f"{row['precision']:.3f} / {row['recall']:.3f}")
+
+
+def _mean_sd(mean: float, sd: float) -> str:
+    return mean_sd(mean, sd).replace(" ", NARROW)
+
+
+def _fraction_head(rows: pd.DataFrame) -> Cell:
+    return Cell(percent_label(float(rows["fraction"].iloc[0])))
+
+
 def _score_head(rows: pd.DataFrame) -> Cell:
     patients = span(rows["train_patients_least"].min(), rows["train_patients_most"].max())
     images = int(rows["train_images"].max())
@@ -149,8 +192,7 @@ def _score_head(rows: pd.DataFrame) -> Cell:
 
 
 def _score(row: dict[str, Any]) -> Cell:
-    text = mean_sd(row["mean"], row["sd"]).replace(" ", NARROW)
-    return Cell(text, interval(row["low"], row["high"]), row["mark"])
+    return Cell(_mean_sd(row["mean"], row["sd"]), interval(row["low"], row["high"]), row["mark"])
 
 
 def gain_tables(gains: pd.DataFrame, names: Sequence[str], title: str, name: str) -> list[Table]:
@@ -161,9 +203,7 @@ def gain_tables(gains: pd.DataFrame, names: Sequence[str], title: str, name: str
         f"test patients, not corrected. {MARKS['best']}: shown at 5 % after Holm's correction."
     )
     here = gains[gains["fraction"].notna()]
-    return list(
-        _grids(here, names, caption, name, lambda rows: Cell(percent_label(float(rows["fraction"].iloc[0]))), _gain)
-    )
+    return list(_grids(here, names, caption, name, _fraction_head, _gain))
 
 
 def _gain(row: dict[str, Any]) -> Cell:
@@ -178,22 +218,23 @@ def error_tables(errors: pd.DataFrame, names: Sequence[str], title: str, name: s
         "all seeds together: 0 where a classifier is as often right as it says. Below: Brier score, 0 to 2, lower is "
         "better."
     )
-    return list(
-        _grids(
-            errors, names, caption, name,
-            lambda rows: Cell(percent_label(float(rows["fraction"].iloc[0]))),
-            lambda row: Cell(f"{row['ece']:.3f}", f"{row['brier']:.3f}"),
-        )
-    )  # fmt: skip
+    return list(_grids(errors, names, caption, name, _fraction_head, _error))
 
 
-def _grids(frame: pd.DataFrame, names: Sequence[str], caption: str, name: str, head: Any, cell: Any) -> Iterator[Table]:
-    fractions = sorted(set(frame["fraction"]))
-    cells = {(row["initialisation"], row["fraction"]): cell(row) for row in frame.to_dict("records")}
+def _error(row: dict[str, Any]) -> Cell:
+    return Cell(f"{row['ece']:.3f}", f"{row['brier']:.3f}")
+
+
+def _grids(
+    frame: pd.DataFrame, names: Sequence[str], caption: str, name: str, head: Any, cell: Any, across: str = "fraction"
+) -> Iterator[Table]:
+    """Rows are initialisations; columns the values of `across`: fractions rising, or planes in their order."""
+    values = sorted(set(frame[across])) if across == "fraction" else list(dict.fromkeys(frame[across]))
+    cells = {(row["initialisation"], row[across]): cell(row) for row in frame.to_dict("records")}
     present = [known for known in names if (frame["initialisation"] == known).any()]
-    for start in range(0, len(fractions), WIDEST):
-        part = fractions[start : start + WIDEST]
-        columns = [head(frame[frame["fraction"] == fraction]) for fraction in part]
-        rows = [[Cell(known), *(cells.get((known, fraction), Cell("")) for fraction in part)] for known in present]
-        suffix = f"_{start // WIDEST + 1}" if len(fractions) > WIDEST else ""
+    for start in range(0, len(values), WIDEST):
+        part = values[start : start + WIDEST]
+        columns = [head(frame[frame[across] == value]) for value in part]
+        rows = [[Cell(known), *(cells.get((known, value), Cell("")) for value in part)] for known in present]
+        suffix = f"_{start // WIDEST + 1}" if len(values) > WIDEST else ""
         yield Table(name + suffix, caption, [Cell("Initialisation"), *columns], rows)

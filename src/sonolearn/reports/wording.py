@@ -7,11 +7,6 @@ import re
 from collections.abc import Sequence
 from typing import SupportsFloat
 
-import pandas as pd
-
-from sonolearn.planes.results import mean_sd
-from sonolearn.study.read import ClassifyRun, Difference, baseline_of, differing_settings, paired_differences
-
 MODES = {
     "finetune": "Full fine-tuning",
     "linear": "Linear evaluation",
@@ -24,87 +19,6 @@ EXPLAINED = {
     "With all labels, seeds differ only where the encoder does.",
 }
 FEW_PATIENTS, FEW_SEEDS, FEW_IMAGES = 10, 3, 10
-
-
-def summary_of(runs: list[ClassifyRun]) -> str:
-    """A few sentences on the runs of one store and mode: the smallest and the largest label fraction."""
-    everywhere = sorted({fraction for run in runs for fraction in run.fractions})
-    ends = list(dict.fromkeys((everywhere[0], everywhere[-1])))
-    return " ".join(sentence for fraction in ends for sentence in _at(runs, fraction))
-
-
-def _at(runs: list[ClassifyRun], fraction: float) -> list[str]:
-    """Scores and comparisons at one label fraction."""
-    present = [run for run in runs if fraction in run.fractions]
-    rows = [run.summary[run.summary["fraction"] == fraction].iloc[0] for run in present]
-    least = min(int(row["train_patients_min"]) for row in rows)
-    most = max(int(row["train_patients_max"]) for row in rows)
-    means = [mean_sd(row["macro_f1_mean"], row["macro_f1_sd"]) for row in rows]
-    reached = listed([f"{mean} for {run.name}" for run, mean in zip(present, means, strict=True)])
-    images = counted(int(rows[0]["train_images"]), None, "image")
-    seeds = {int(row["seeds"]) for row in rows}
-    spread = "one seed" if seeds == {1} else f"mean ± SD over {counted(min(seeds), max(seeds), 'seed')}"
-    labels = f"{percent(fraction)} of the labels ({images} of {counted(least, most, 'patient')})"
-    sentences = [f"With {labels} the macro F1 was {reached} ({spread})."]
-    baseline = baseline_of(runs)
-    for run in present:
-        if baseline is None or run is baseline:
-            continue
-        found = [difference for difference in paired_differences(run, baseline) if difference.fraction == fraction]
-        sentences += [_verdict(run.name, baseline.name, difference) for difference in found]
-    return sentences
-
-
-def _verdict(name: str, baseline: str, difference: Difference) -> str:
-    if math.isnan(difference.low):
-        pairs = counted(difference.seeds, None, "pair")
-        return f"{name} is not shown to differ from {baseline}: {pairs} of trainings give no interval."
-    interval = f"95 % interval {signed(difference.low)} to {signed(difference.high)}"
-    if not difference.shown:
-        numbers = f"paired difference {signed(difference.mean)}, {interval}"
-        return f"{name} is not shown to differ from {baseline} ({numbers})."
-    word = "higher" if difference.mean > 0 else "lower"
-    pairs = counted(difference.seeds, None, "pair")
-    return f"{name} was {word} than {baseline} by {abs(difference.mean):.3f} ({pairs}, {interval})."
-
-
-def warnings_of(runs: list[ClassifyRun]) -> list[str]:
-    """What a reader must know before believing the figures of one store."""
-    found = [sentence_case(run.overlap["sentence"]) for run in runs if run.overlap["sentence"]]
-    first = runs[0]
-    patients = int(first.summary["test_patients"].iloc[0])
-    if patients < FEW_PATIENTS:
-        tested = counted(patients, None, "patient")
-        found.append(f"The test part has {tested} only: other patients may give quite different figures.")
-    for plane, images in first.store["parts"]["test"]["planes"].items():
-        if not first.store["parts"]["train"]["planes"][plane]:
-            found.append(f"The training part has no image of {plane}, so that it cannot be learnt.")
-        if images < FEW_IMAGES:
-            found.append(f"The test part has {counted(images, None, 'image')} of {plane}.")
-    few = pd.concat([run.summary for run in runs]).groupby("fraction")["train_patients_min"].min()
-    few = few[few < FEW_PATIENTS]
-    for fraction, count in zip(few.index.to_numpy(float), few, strict=True):
-        patients_there = counted(count, None, "patient")
-        found.append(f"At {percent(fraction)} of the labels the training images come from as few as {patients_there}.")
-    for run in runs:
-        if run.summary["seeds"].min() < FEW_SEEDS:
-            seeds = counted(int(run.summary["seeds"].min()), None, "seed")
-            found.append(f"{run.folder} has {seeds} only: the spread over seeds is hardly known.")
-    for mode in dict.fromkeys(run.mode for run in runs):
-        found += _comparability(mode, [run for run in runs if run.mode == mode])
-    return list(dict.fromkeys(found))
-
-
-def _comparability(mode: str, runs: list[ClassifyRun]) -> list[str]:
-    baseline = baseline_of(runs)
-    if baseline is None:
-        return [f"{MODES[mode]}: no run starts from random weights, so no gain can be told."]
-    differing = [(run, differing_settings(run, baseline)) for run in runs if run is not baseline]
-    return [
-        f"{MODES[mode]}: {run.name} and {baseline.name} differ in more than the initialisation ({', '.join(names)})."
-        for run, names in differing
-        if names
-    ]
 
 
 def percent(fraction: float) -> str:

@@ -26,7 +26,6 @@ class Statistics:
         trainings: the trainings that have a result.
         cells: a row a cell.
         pairs: all pairs of initialisations.
-        against: each initialisation against the reference; empty without one.
         ranks: of each encoder, mode and pool.
         recommendations: of each encoder, mode and pool.
         pools: variance against size; empty where pools do not allow it.
@@ -35,22 +34,18 @@ class Statistics:
     trainings: Trainings
     cells: list[Cell]
     pairs: list[Comparison]
-    against: list[Comparison]
     ranks: list[Ranks]
     recommendations: list[Recommendation]
     pools: list[PoolEffect]
 
 
-def analyse(
-    runs: pd.DataFrame, confusions: Mapping[str, Floats], reference: str = "", draws: int = DRAWS, seed: int = 0
-) -> Statistics:
+def analyse(runs: pd.DataFrame, confusions: Mapping[str, Floats], draws: int = DRAWS, seed: int = 0) -> Statistics:
     """Everything, on the same redrawn test patients.
 
     Args:
         runs: a row a training; see `gather`. Where runs on a pool have `pool_patients` and `pool_frames`, variance is
             compared with size.
         confusions: the (P, C, C) matrices of each run.
-        reference: the initialisation that all others are compared with; "" for none.
         draws: how often the test patients are redrawn.
         seed: of these draws.
 
@@ -63,7 +58,6 @@ def analyse(
         trainings,
         cells(trainings),
         pairs,
-        against(trainings, reference) if reference else [],
         ranks(trainings),
         recommendations(trainings, pairs),
         variance_and_size(trainings),
@@ -72,6 +66,7 @@ def analyse(
 
 BASELINES = ("ImageNet", "random")
 CELL = ["encoder", "mode", "initialisation", "fraction"]
+OTHER_SCORES = ("balanced_accuracy", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,8 @@ class Analysis:
         statistics: of these runs.
         scores: a row a cell: `Cell`'s fields, and `mark`: best (highest mean of its encoder, mode and fraction),
             equal (no difference from that is shown) or nothing.
-        gains: a row a comparison with ImageNet or random: `Comparison`'s fields.
+        gains: a row a comparison with a baseline: `Comparison`'s fields.
+        other_scores: a row a cell: mean and SD over runs of balanced_accuracy and accuracy.
         pools: a row a cell of the runs on pools, with patients, scans and frames; empty without pools.
         effects: what more patients, and what more frames bring, in the order of `settings`.
         errors: a row a cell: images, ece (expected calibration error) and brier (Brier score) of all seeds together.
@@ -98,26 +94,30 @@ class Analysis:
     statistics: Statistics
     scores: pd.DataFrame
     gains: pd.DataFrame
+    other_scores: pd.DataFrame
     pools: pd.DataFrame
     effects: list[PoolEffect]
     errors: pd.DataFrame
     curves: pd.DataFrame
 
 
-def analysis_of(runs: pd.DataFrame, predictions: pd.DataFrame, planes: Sequence[str]) -> Analysis:
+def analysis_of(
+    runs: pd.DataFrame, predictions: pd.DataFrame, planes: Sequence[str], baselines: Sequence[str] = BASELINES
+) -> Analysis:
     """Run all statistics.
 
     Args:
         runs: `StudyResults.runs`, not empty.
         predictions: `StudyResults.predictions`.
         planes: the classes in order.
+        baselines: initialisations that gains are told over.
     """
     confusions = confusions_by_run(predictions, planes)
     main = runs[runs["pool"] == ""] if (runs["pool"] == "").any() else runs
     pooled = runs.drop(main.index)
     statistics = analyse(main, confusions)
     names = tuple(dict.fromkeys(main["initialisation"]))
-    gains = [one for name in BASELINES for one in against(statistics.trainings, name)]
+    gains = [one for name in baselines for one in against(statistics.trainings, name)]
     settings = tuple(dict.fromkeys(zip(main["encoder"], main["mode"], strict=True)))
     pools, effects = _pools(pooled, confusions, settings, names)
     errors, curves = _calibration(main, predictions, planes)
@@ -128,6 +128,7 @@ def analysis_of(runs: pd.DataFrame, predictions: pd.DataFrame, planes: Sequence[
         dataclasses.replace(statistics, pools=effects),
         in_order(_scores(statistics), settings, names),
         in_order(pd.DataFrame(gains, columns=_fields(Comparison)), settings, names),
+        in_order(_other_scores(main), settings, names),
         pools,
         effects,
         errors,
@@ -171,6 +172,11 @@ def _scores(statistics: Statistics) -> pd.DataFrame:
             table.loc[rows.index[~np.array(told)], "mark"] = "equal"
             table.loc[rows.index[best], "mark"] = "best"
     return table
+
+
+def _other_scores(main: pd.DataFrame) -> pd.DataFrame:
+    scores = main.astype(dict.fromkeys(OTHER_SCORES, float)).groupby(CELL, sort=False)[list(OTHER_SCORES)]
+    return scores.mean().join(scores.std().add_suffix("_sd")).reset_index()
 
 
 def _pools(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,11 +17,8 @@ from sonolearn.console import UserError
 from sonolearn.planes import results as tables
 from sonolearn.planes.classify import DATA_FILE
 from sonolearn.planes.initialisation import OVERLAP_FILE
-from sonolearn.planes.metrics import bootstrap_macro_f1, macro_f1_of
-from sonolearn.planes.results import confusions
 from sonolearn.recipes import classify_recipe, recipe
 from sonolearn.runs import RUN_FILE, plain, read_json
-from sonolearn.statistics.estimates import estimate, over_patients, over_units
 
 
 def command_of(run: PretrainRun | ClassifyRun) -> str:
@@ -129,14 +125,12 @@ class ClassifyRun(Run):
     """A finished grid of trainings of one initialisation and mode.
 
     Attributes:
-        name: of the initialisation, different for all runs of a report that are compared.
+        name: of the initialisation.
         store: what data.json says of the labelled store.
         initialisation: what it says of the initialisation.
         overlap: overlap.json.
         results: a row a fraction and seed.
         summary: a row a fraction.
-        per_class: a row a fraction, seed and plane.
-        confusion: a row a fraction, seed, plane and predicted plane.
         predictions: a row a fraction, seed and test image.
     """
 
@@ -146,14 +140,17 @@ class ClassifyRun(Run):
     overlap: dict[str, Any]
     results: pd.DataFrame
     summary: pd.DataFrame
-    per_class: pd.DataFrame
-    confusion: pd.DataFrame
     predictions: pd.DataFrame
 
     @property
     def mode(self) -> str:
         """finetune, linear or knn."""
         return str(self.record["config"]["mode"])
+
+    @property
+    def encoder(self) -> str:
+        """Name of the backbone."""
+        return str(self.initialisation["encoder"])
 
     @property
     def planes(self) -> tuple[str, ...]:
@@ -202,7 +199,6 @@ def _read_pretrain(path: Path, record: dict[str, Any]) -> PretrainRun:
 
 def _read_classify(path: Path, record: dict[str, Any]) -> ClassifyRun:
     data = read_json(path / DATA_FILE)
-    text = {"plane": str, "predicted": str}
     return ClassifyRun(
         path,
         record,
@@ -212,77 +208,5 @@ def _read_classify(path: Path, record: dict[str, Any]) -> ClassifyRun:
         read_json(path / OVERLAP_FILE),
         pd.read_csv(intact(path / tables.RESULTS)),
         pd.read_csv(intact(path / tables.SUMMARY)),
-        pd.read_csv(intact(path / tables.PER_CLASS), dtype={"plane": str}, keep_default_na=False, na_values=[""]),
-        pd.read_csv(intact(path / tables.CONFUSION), dtype=text, keep_default_na=False),
         tables.read_predictions(path / tables.PREDICTIONS),
     )
-
-
-# Options that say what the encoder is; all others should agree between runs that are compared.
-WHAT_IS_COMPARED = frozenset({"init", "encoder", "encoder_args", "small_stem", "fractions", "seeds", "image_size"})
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Macro F1 of a run minus that of the baseline at one label fraction.
-
-    Attributes:
-        fraction: label fraction.
-        seeds: number of pairs (same fraction, same seed, hence the same labels).
-        mean: mean difference over the pairs.
-        low: lower end of the 95 % interval; NaN where it cannot be told.
-        high: its upper end.
-    """
-
-    fraction: float
-    seeds: int
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def shown(self) -> bool:
-        """Whether the interval leaves out 0; False where there is no interval."""
-        return self.low > 0 or self.high < 0
-
-
-def paired_differences(run: ClassifyRun, baseline: ClassifyRun) -> list[Difference]:
-    """Differences at all label fractions that both runs have with common seeds.
-
-    The interval is for other seeds *and* other test patients. The variance over seeds is that of the mean of the paired
-    differences; the variance over patients is that of a paired bootstrap of the test patients; they add up, and
-    Student's t takes the degrees of freedom of Welch and Satterthwaite. One seed, or one test patient, gives no
-    interval. It is not corrected for the number of comparisons.
-
-    Raises:
-        ValueError: the runs were tested on different images.
-    """
-    if run.store["fingerprint"] != baseline.store["fingerprint"]:
-        raise ValueError("runs on different stores cannot be compared")
-    found = (_difference(run, baseline, fraction) for fraction in run.fractions if fraction in baseline.fractions)
-    return [difference for difference in found if difference.seeds]
-
-
-def _difference(run: ClassifyRun, baseline: ClassifyRun, fraction: float) -> Difference:
-    tables = [r.predictions[r.predictions["fraction"] == fraction] for r in (run, baseline)]
-    seeds = sorted(set(tables[0]["seed"]) & set(tables[1]["seed"]))
-    if not seeds:
-        return Difference(fraction, 0, math.nan, math.nan, math.nan)
-    ours, theirs = (confusions(table[table["seed"].isin(seeds)], run.planes) for table in tables)
-    pairs = macro_f1_of(ours.sum(1)) - macro_f1_of(theirs.sum(1))
-    drawn = bootstrap_macro_f1(ours, seed=0) - bootstrap_macro_f1(theirs, seed=0)
-    found = estimate(float(pairs.mean()), [over_units(pairs), over_patients(drawn, patients=ours.shape[1])])
-    return Difference(fraction, len(seeds), found.mean, found.low, found.high)
-
-
-def baseline_of(runs: list[ClassifyRun]) -> ClassifyRun | None:
-    """The run that started from random weights, which the others are compared with."""
-    return next((run for run in runs if run.initialisation["init"] == "random"), None)
-
-
-def differing_settings(run: ClassifyRun, baseline: ClassifyRun) -> list[str]:
-    """Names of the options other than the initialisation in which two runs differ."""
-    ours, theirs = run.record["config"], baseline.record["config"]
-    names = sorted(k for k in {*ours, *theirs} - WHAT_IS_COMPARED if ours.get(k) != theirs.get(k))
-    names += [k for k in ("encoder", "image_size") if run.initialisation[k] != baseline.initialisation[k]]
-    return names

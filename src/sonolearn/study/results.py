@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from sonolearn.console import UserError
 from sonolearn.planes.images import describe_store
 from sonolearn.runs import read_json, write_json, writing
 from sonolearn.ssl.run_folder import SUMMARY, is_finished
+from sonolearn.statistics.analysis import BASELINES
 from sonolearn.store.store import Store
 from sonolearn.study.folder import StudyFolder, read_record
 from sonolearn.study.grid import COLUMNS
-from sonolearn.study.read import PretrainRun, read_run
+from sonolearn.study.read import ClassifyRun, PretrainRun, read_run
 from sonolearn.study.schedule import read_times
 
 DATA, IMAGES, PREDICTIONS, WARNINGS = "data.json", "images.csv", "predictions.parquet", "warnings.json"
@@ -110,43 +111,47 @@ def write_data(folder: StudyFolder, labelled: Store) -> None:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """All that the page of a study is made of.
+    """All that a page is made of: the results of a study, or of runs of `pretrain` and `classify`.
 
     Attributes:
         title: of the plan.
-        plan: the plan as given, plain.
-        store: data.json, the labelled store in numbers.
+        store: data.json, the labelled store in numbers; empty where `runs` is.
         planes: the classes.
         runs: results.parquet, a row a downstream run.
         predictions: predictions.parquet, a row a run and test image.
         images: the test images: row, plane, patient, machine.
+        warnings: sentences on what to know before the figures are believed, such as shared patients.
+        plan: the plan as given, plain; empty without one.
         pretrained: the pre-trainings by hash.
         embeddings: (n, F) features of the test images by an initialisation, of the first seed.
         cams: PNG of a Grad-CAM sheet by initialisation.
         failures: columns task and error.
         missing: planned runs that are not there.
-        warnings: sentences on shared patients.
         machine: that began the study.
         seconds: of all trainings together.
         wall_seconds: that runners worked.
+        baselines: initialisations that gains are told over.
+        sources: the runs of `pretrain` and `classify` that it was read from; empty for a study.
     """
 
     title: str
-    plan: dict[str, Any]
     store: dict[str, Any]
     planes: tuple[str, ...]
     runs: pd.DataFrame
     predictions: pd.DataFrame
     images: pd.DataFrame
-    pretrained: dict[str, PretrainRun]
-    embeddings: dict[str, NDArray[np.float32]]
-    cams: dict[str, bytes]
-    failures: pd.DataFrame
-    missing: int
     warnings: list[str]
-    machine: dict[str, Any]
-    seconds: float
-    wall_seconds: float
+    plan: dict[str, Any] = field(default_factory=dict)
+    pretrained: dict[str, PretrainRun] = field(default_factory=dict)
+    embeddings: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    cams: dict[str, bytes] = field(default_factory=dict)
+    failures: pd.DataFrame = field(default_factory=pd.DataFrame)
+    missing: int = 0
+    machine: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    wall_seconds: float = 0.0
+    baselines: tuple[str, ...] = BASELINES
+    sources: Sequence[PretrainRun | ClassifyRun] = ()
 
 
 def read_results(folder: StudyFolder) -> StudyResults:
