@@ -163,6 +163,14 @@ def test_the_page_of_runs_shows_text_as_text(road: Path, tmp_path: Path) -> None
 
 @needs_browser
 @pytest.mark.slow
+def test_the_page_of_predictions_shows_text_as_text(road: Path, tmp_path: Path) -> None:
+    page = shown(road / "predicted" / "report.html", tmp_path)
+    assert harmless(page)
+    assert all(" ".join(plane.split()) in page.text for plane in STORED)
+
+
+@needs_browser
+@pytest.mark.slow
 def test_the_private_page_shows_text_as_text(tmp_path: Path) -> None:
     write_review(tmp_path / "review.html", [(f"S-{MARKUP}", MARKUP, b"no picture")])
     page = shown(tmp_path / "review.html", tmp_path / "profile")

@@ -84,6 +84,7 @@ class Reading:
         kind: dicom, video, still or sequence; empty if it cannot be opened.
         patient_id: of the header, to be pseudonymised and forgotten.
         taken: frames that were looked at, good or not.
+        left_out: how many of them cleaning left out, by reason, as text.
         rejected: why it cannot be used.
     """
 
@@ -92,6 +93,7 @@ class Reading:
     kind: str = ""
     patient_id: str | None = field(default=None, repr=False)
     taken: int = 0
+    left_out: str = ""
     rejected: Rejected | None = None
 
 
@@ -154,6 +156,7 @@ def batches(scan: Reading, cutting: Cutting) -> Iterator[Batch]:
                 held = []
             held.append(frame)
         scan.taken = cleaned.taken
+        scan.left_out = ", ".join(f"{reason} {count}" for reason, count in sorted(cleaned.refused.items()))
     except Rejected as rejected:
         scan.rejected, held = rejected, []
     except UserError:  # a full disk concerns all scans

@@ -22,6 +22,7 @@ from sonolearn.config.classify import PredictConfig
 from sonolearn.console import Interrupted, UserError, progress, say, warn
 from sonolearn.deploy.classifier import REMEDY, Classifier, load_classifier
 from sonolearn.deploy.frames import Batch, Cutting, Reading, batches, overlapped
+from sonolearn.deploy.page import write_page
 from sonolearn.deploy.results import Classified, done_row, write_scan, write_tables
 from sonolearn.deploy.runtime import Runtime, make_runtime
 from sonolearn.planes.card import Probabilities
@@ -36,7 +37,7 @@ UNHASHED = ("classifier", "batch", "threads", "engine")
 
 
 def predict(paths: Sequence[Path], out: Path, config: PredictConfig) -> pd.DataFrame:
-    """Classify the frames of scans; `out` gets predictions.csv, a row a frame, and scans.csv, a row a scan.
+    """Classify the frames of scans; `out` gets predictions.csv, a row a frame, scans.csv, a row a scan, and a page.
 
     Args:
         paths: files and folders of scans and stills.
@@ -70,10 +71,12 @@ def predict(paths: Sequence[Path], out: Path, config: PredictConfig) -> pd.DataF
             if waiting:
                 _classify(waiting, classifier, make_runtime(classifier, config), out, pseudonyms, config)
             scans = write_tables(out, classifier.card.planes)
+            page = write_page(out, scans, classifier.card.planes)
             remember(items, private, out)
     except KeyboardInterrupt as error:
         raise Interrupted(f"{out}: interrupted; run the same command again to continue") from error
     _summarise(items, scans, out, private)
+    say(f"look at {page}")
     return scans
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 
@@ -14,11 +16,16 @@ from sonolearn.checksums import intact
 from sonolearn.deploy.frames import Batch, Reading
 from sonolearn.planes.card import Probabilities
 from sonolearn.runs import read_json, write_json, writing
+from sonolearn.store.store import Frames
 
 SCANS, PREDICTIONS = "scans.csv", "predictions.csv"
 FOLDER = "scans"
+BEST_ENDING = ".best.csv"
+PICTURE, QUALITY = 112, 80
+"""Side in px of the small pictures of best frames, and their JPEG quality."""
 SCAN_COLUMNS = (
-    "scan", "patient", "kind", "plane", "share", "majority", "frames", "taken", "seconds", "reason", "message",
+    "scan", "patient", "kind", "plane", "share", "majority", "frames", "taken", "left_out", "seconds", "reason",
+    "message",
 )  # fmt: skip
 
 
@@ -29,12 +36,18 @@ class Classified:
     index: list[int] = field(default_factory=list)
     time: list[float] = field(default_factory=list)
     probabilities: list[Probabilities] = field(default_factory=list)
+    best: dict[int, tuple[float, int, float, Frames]] = field(default_factory=dict)
+    """By the number of a plane: its highest probability, that frame's number, time and (S, S) pixels."""
 
     def add(self, batch: Batch, probabilities: Probabilities) -> None:
         """Take (n, C) probabilities of the next batch."""
         self.index += batch.index.tolist()
         self.time += batch.time.tolist()
         self.probabilities.append(probabilities)
+        for plane, at in enumerate(probabilities.argmax(0) if len(probabilities) else ()):
+            highest = float(probabilities[at, plane])
+            if plane not in self.best or highest > self.best[plane][0]:
+                self.best[plane] = highest, int(batch.index[at]), float(batch.time[at]), batch.frames[at].copy()
 
     def frame_rows(self, scan: str, planes: Sequence[str]) -> pd.DataFrame:
         """Rows of predictions.csv: scan, frame, time, plane, and the probability of each plane."""
@@ -42,6 +55,17 @@ class Classified:
         table = pd.DataFrame({"scan": scan, "frame": self.index, "time": np.round(self.time, 4)})
         table["plane"] = np.asarray(planes, object)[each.argmax(1)]
         return pd.concat([table, pd.DataFrame(each, columns=[f"p_{plane}" for plane in planes])], axis=1)
+
+    def best_rows(self) -> pd.DataFrame:
+        """A row a plane, by its number: probability, frame, time, and a small picture of that frame in base64."""
+        rows = [(plane, *found[:3], small_picture(found[3])) for plane, found in sorted(self.best.items())]
+        return pd.DataFrame(rows, columns=["number", "probability", "frame", "time", "jpeg"])
+
+
+def small_picture(frame: Frames) -> str:
+    """A frame as JPEG in base64."""
+    small = cv2.resize(frame, (PICTURE, PICTURE), interpolation=cv2.INTER_AREA)
+    return base64.b64encode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()).decode()
 
 
 def summary(table: pd.DataFrame, planes: Sequence[str]) -> dict[str, Any]:
@@ -65,12 +89,20 @@ def write_scan(
 ) -> dict[str, Any]:
     """Write what is known of a scan, its row last, by which it counts as done; give the row."""
     row: dict[str, Any] = {"scan": scan.name, "patient": patient, "kind": scan.kind, "taken": scan.taken}
+    row["left_out"] = scan.left_out
     if scan.rejected is not None:
-        row |= {"frames": 0, "reason": scan.rejected.reason, "message": scan.rejected.message}
+        row |= {
+            "frames": 0,
+            "left_out": scan.left_out,
+            "reason": scan.rejected.reason,
+            "message": scan.rejected.message,
+        }
     else:
         table = classified.frame_rows(scan.name, planes)
         with writing(_file(out, scan.name, ".csv")) as temporary:
             table.to_csv(temporary, index=False)
+        with writing(_file(out, scan.name, BEST_ENDING)) as temporary:
+            classified.best_rows().to_csv(temporary, index=False)
         row |= summary(table, planes)
     row["seconds"] = round(seconds, 3)
     write_json(_file(out, scan.name, ".json"), row)
