@@ -33,6 +33,7 @@ COMMANDS = {
     "predict": Command(commands.predict, config.PredictConfig, "paths", "+"),
     "deidentify": Command(commands.deidentify, config.DeidentifyConfig, "paths", "+"),
     "dicom": Command(commands.dicom, config.DicomConfig, "run"),
+    "watch": Command(commands.watch, config.WatchConfig, "source"),
     "report": Command(commands.report, None, "runs", "+"),
     "study plan": Command(commands.study_plan, StudyPlanConfig, "plan"),
     "study run": Command(commands.study_run, StudyRunConfig, "plan"),

@@ -23,6 +23,7 @@ from sonolearn.config import (
     PrepareConfig,
     PretrainConfig,
     SuggestConfig,
+    WatchConfig,
 )
 from sonolearn.config.study import StudyPlanConfig, StudyRunConfig
 from sonolearn.extras import naming_extras
@@ -199,6 +200,22 @@ def dicom(run: AnyPath, out: AnyPath, config: DicomConfig | None = None) -> list
         from sonolearn.deploy.dicom_out import dicom as write
     with alone_in(out), naming_damage(run):
         return write(Path(run), Path(out), config or DicomConfig())
+
+
+def watch(source: AnyPath, out: AnyPath, config: WatchConfig | None = None) -> dict[str, int]:
+    """Classify what arrives in a folder or an archive (DICOMweb), and send Structured Reports back.
+
+    Args:
+        source: a folder, or the URL of the archive's DICOMweb root.
+        out: the folder of ledger, predictions and reports; the same call goes on.
+        config: classifier, where to send, ...
+
+    Returns:
+        Scans by state: sent, rejected, duplicate, ...
+    """
+    with naming_extras():
+        from sonolearn.deploy.watch import watch as run
+    return run(str(source), Path(out), config or WatchConfig())
 
 
 def report(runs: Paths, out: AnyPath) -> Path:

@@ -12,7 +12,7 @@ EXTRAS = {
     **dict.fromkeys(("sklearn", "matplotlib", "pyarrow", "onnx", "onnxscript"), "train"),
     "scipy": "study",
     "ray": "ray",
-    **dict.fromkeys(("highdicom", "pynetdicom", "dicomweb_client"), "hospital"),
+    **dict.fromkeys(("highdicom", "requests"), "hospital"),
 }
 """Module and extra."""
 

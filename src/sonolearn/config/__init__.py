@@ -19,7 +19,7 @@ from sonolearn.config.classify import (
     SuggestMethod,
 )
 from sonolearn.config.data import CleaningConfig, Columns, PhantomConfig, PrepareConfig
-from sonolearn.config.hospital import DeidentifyConfig, DicomConfig
+from sonolearn.config.hospital import DeidentifyConfig, DicomConfig, WatchConfig
 from sonolearn.config.ssl import (
     AutoencoderConfig,
     BarlowTwinsConfig,
@@ -71,4 +71,5 @@ __all__ = [
     "SuggestMethod",
     "VICRegConfig",
     "ViewsConfig",
+    "WatchConfig",
 ]

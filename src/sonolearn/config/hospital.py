@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from sonolearn.config.base import require_pattern
+from sonolearn.config.base import require, require_pattern
 from sonolearn.config.data import CleaningConfig
 
 
@@ -45,3 +45,29 @@ class DicomConfig:
     """Write the best frame of each plane, cleaned, as a secondary capture beside the report."""
     key: Path | None = None
     """Folder with the key of the pseudonyms; by default `sonolearn-private` beside RUN or above it."""
+
+
+@dataclass(frozen=True)
+class WatchConfig:
+    """Options of `sonolearn watch`: what arrives is classified, and its report goes to the archive."""
+
+    classifier: Path | None = None
+    """A run of `classify --save_classifiers true` (its largest fraction, seed 0), or one file of its classifiers."""
+    send_to: str | None = None
+    """URL of the DICOMweb root that gets the reports, where SOURCE is a folder."""
+    study_date: str | None = None
+    """Only studies of this DICOM date or range, such as 20261127- for that day and later; None: all."""
+    poll: float = 10.0
+    """Seconds between two looks at SOURCE."""
+    once: bool = False
+    """End when nothing new is there."""
+    frame_skip: int = 5
+    """Take every n-th frame of a scan; stills are taken whole."""
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
+    """What is taken away, and which frames are left out; best as in the store that the classifier learnt from."""
+    key: Path | None = None
+    """Folder with the key of the pseudonyms; by default `sonolearn-private` in OUT or above it."""
+
+    def __post_init__(self) -> None:
+        require(self.poll > 0, f"poll={self.poll}: give more than 0")
+        require(self.frame_skip > 0, f"frame_skip={self.frame_skip}: give at least 1")
