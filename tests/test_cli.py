@@ -27,7 +27,7 @@ SHORTEST = {
     "suggest": ["store", "--out", "out"], "embed": ["store", "--out", "out.npz"],
     "classify": ["store", "--out", "out"], "predict": ["scan", "--out", "out"],
     "deidentify": ["scan", "--out", "out"], "dicom": ["run", "--out", "out"],
-    "report": ["run", "--out", "page.html"], "demo": ["--out", "out"],
+    "watch": ["inbox", "--out", "out"], "report": ["run", "--out", "page.html"], "demo": ["--out", "out"],
     "study plan": ["cpu", "--out", "out"], "study run": ["cpu", "--out", "out"],
     "study status": ["out"], "study report": ["out"], "doctor": [],
 }  # fmt: skip
@@ -46,6 +46,7 @@ CHANGED = {
                 "--batch", "8"],
     "deidentify": ["--dates", "shift", "--retain_device", "true", "--unclear", "keep", "--patient_pattern", "7"],
     "dicom": ["--keep_identity", "true", "--best_frames", "false", "--key", "k"],
+    "watch": ["--classifier", "run", "--send_to", "http://127.0.0.1:8042/dicom-web", "--once", "true", "--poll", "5"],
     "report": [],
     "demo": ["--seeds", "2"],
     "study plan": ["--time", "false", "--workers", "3", "--weights", "ImageNet=a b.safetensors", "ours=c"],

@@ -82,5 +82,5 @@ def test_a_store_that_no_head_learns_from_is_named(
 
 
 def test_several_stores_may_be_named_on_the_command_line() -> None:
-    words = ["stores/labelled", "--unlabelled", "stores/one", "stores/two", "--fractions", "1", "--out", "run"]
-    assert cli.parse("classify", words)["config"].unlabelled == (Path("stores/one"), Path("stores/two"))
+    words = "stores/labelled --mode linear --unlabelled stores/one stores/two --fractions 1 --out run"
+    assert cli.parse("classify", words.split())["config"].unlabelled == (Path("stores/one"), Path("stores/two"))

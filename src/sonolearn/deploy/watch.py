@@ -21,7 +21,7 @@ from sonolearn.deploy.archive import Archive, ArchiveError, Instance
 from sonolearn.deploy.dicom_out import REPORT_ENDING, read_run, write_documents
 from sonolearn.deploy.ledger import FINISHED, Ledger
 from sonolearn.deploy.predict import predict
-from sonolearn.runs import DiskFull, naming_disk_errors, writing
+from sonolearn.runs import naming_disk_errors, writing
 from sonolearn.scans.find import is_dicom
 from sonolearn.store.pseudonyms import open_private, private_folder, read_sources
 
@@ -86,7 +86,7 @@ def _rounds(watcher: _Watch) -> None:
         try:
             found = _round(watcher)
             pause = watcher.config.poll
-        except (ArchiveError, DiskFull) as error:
+        except ArchiveError as error:
             if watcher.config.once:
                 raise
             warn(f"{error}; trying again in {pause:.0f} s")
