@@ -185,3 +185,18 @@ def test_a_ledger_puts_off_what_failed_and_keeps_it(tmp_path: Path) -> None:
     assert not ledger.due("a")
     ledger.close()
     assert Ledger(tmp_path / "ledger.sqlite").counts() == {"waiting": 1}
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_an_archive_with_short_pages_is_read_to_its_end(obeys: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(self: Archive, verb: str, path: str, **asked: dict[str, str]) -> requests.Response:
+        first = int(asked["params"]["offset"]) if obeys else 0
+        tags = ("0020000D", "0020000E", "00080018")
+        rows = [{tag: {"Value": [f"1.2.{number}"]} for tag in tags} for number in range(first, min(first + 3, 7))]
+        found = requests.Response()
+        found.status_code, found._content = 200, json.dumps(rows).encode()
+        return found
+
+    monkeypatch.setattr(Archive, "_ask", answer)
+    uids = [instance.uid for instance in Archive("http://127.0.0.1:1/dicom-web").instances(Modality="US")]
+    assert uids == [f"1.2.{number}" for number in range(7 if obeys else 3)]

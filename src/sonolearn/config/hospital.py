@@ -69,5 +69,5 @@ class WatchConfig:
     """Folder with the key of the pseudonyms; by default `sonolearn-private` in OUT or above it."""
 
     def __post_init__(self) -> None:
-        require(self.poll > 0, f"poll={self.poll}: give more than 0")
-        require(self.frame_skip > 0, f"frame_skip={self.frame_skip}: give at least 1")
+        require(self.poll > 0, f"--poll {self.poll}: give more than 0")
+        require(self.frame_skip > 0, f"--frame_skip {self.frame_skip}: give at least 1")

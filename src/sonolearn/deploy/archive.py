@@ -77,7 +77,7 @@ class Archive:
 
     def instances(self, **filters: str) -> Iterator[Instance]:
         """The instances that match attributes, such as Modality="US", page by page."""
-        offset = 0
+        offset, seen = 0, set[Instance]()
         while True:
             query = {**filters, "limit": str(_PAGE), "offset": str(offset)}
             answer = self._ask("GET", "/instances", params=query, headers={"Accept": "application/dicom+json"})
@@ -86,10 +86,13 @@ class Archive:
                 found = [Instance(*(str(row[tag]["Value"][0]) for tag in (_STUDY, _SERIES, _INSTANCE))) for row in rows]
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 raise self._no_dicomweb(answer) from error
-            yield from found
-            offset += len(found)
-            if len(found) < _PAGE:
+            # Some archives give fewer than asked for, some the first page for ever.
+            new = [instance for instance in found if instance not in seen]
+            if not new:
                 return
+            yield from new
+            seen.update(new)
+            offset += len(found)
 
     def fetch(self, instance: Instance) -> bytes:
         """The file of an instance."""
