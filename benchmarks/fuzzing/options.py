@@ -19,7 +19,10 @@ WORDS = (
     "simclr", "vicreg", "ultrasound", "gentle", "knn", "finetune", "cpu", "-5", "--", "-x", "@", "null null", "4 8",
     "=",
 )  # fmt: skip
-REQUIRED = {"out": "out", "paths": "in", "stores": "in", "store": "in", "plan": "cpu", "study": "in", "runs": "in"}
+REQUIRED = {
+    "out": "out", "paths": "in", "stores": "in", "store": "in", "plan": "cpu", "study": "in", "runs": "in", "run": "in",
+    "source": "in",
+}  # fmt: skip
 OPTIONS = {
     "pretrain": {
         "method": "simclr", "views": {"name": "ultrasound", "rotation": 5}, "optimizer": {"lr": 0.1},

@@ -61,7 +61,7 @@ def behave(how: str) -> str:
     if how == "wait":
         time.sleep(600)
     if how == "grow":
-        held = [np.ones(10_000_000, np.uint8) for _ in range(100)]
+        held = [np.ones(10_000_000, np.uint8) for _ in range(200)]
         time.sleep(600)
         return str(len(held))
     return how

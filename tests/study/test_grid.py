@@ -128,7 +128,7 @@ def test_every_option_of_a_mode_but_those_that_change_no_result_is_in_the_hash(
         "layer_decay": 0.5, "average": 0.5, "mixture": 0.25, "views": ViewsConfig(flip=0.25),
         "epochs": 9, "max_steps": 9, "batch_size": 9, "lr": 0.5, "weight_decay": 0.5, "dropout": 0.25,
         "standardise": "none", "solver": "adamw", "regularisations": (1.0,), "neighbours": 9, "temperature": 0.5,
-        "precision": "bf16-mixed", "draw": "suggested",
+        "precision": "bf16-mixed", "draw": "suggested", "spread_labels": "always",
     }  # fmt: skip
     # The grid sets these; each is in the hash of its own right.
     grids_own = {"init", "fractions", "seeds"}
