@@ -14,7 +14,7 @@ from docstring_parser import parse as parse_docstring
 from jsonargparse import ArgumentParser, set_parsing_settings
 
 from sonolearn.command import Command, flat, nearest
-from sonolearn.console import UserError, one_line
+from sonolearn.console import UserError
 
 
 def make_parser(name: str, command: Command) -> Parser:
@@ -104,7 +104,7 @@ def read_yaml(parser: Parser, file: Path) -> dict[str, Any]:
     Raises:
         UserError: it is missing or no YAML, names an option that does not exist, or gives it no value.
     """
-    found = load_yaml(file, f"--config {one_line(file)}", "--print_config prints an example")
+    found = load_yaml(file, f"--config {' '.join(str(file).splitlines())}", "--print_config prints an example")
     _check_keys(parser, file, found)
     return found
 
